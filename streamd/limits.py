@@ -1,0 +1,63 @@
+"""The limits: one name for the setting, for `info().limits` and for the error that tells of it."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from streamd.errors import LimitExceeded
+
+__all__ = ["Limits"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def _limit(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Hold what one peer, call or event may cost; `None` is no limit."""
+
+    message_bytes: int = _limit(MIB, "one message or HTTP body, in bytes")
+    event_bytes: int = _limit(64 * KIB, "one event as JSON, in bytes")
+    nesting: int = _limit(64, "levels of an event; the event itself is level 1")
+    keys: int = _limit(16, "declared keys")
+    event_terms: int = _limit(64, "terms of one event, all keys together")
+    value_bytes: int = _limit(512, "one value of a key as text, in bytes")
+    insert_id_bytes: int = _limit(128, "an insert id, in bytes")
+    insert_many: int = _limit(1_000, "events of one insert_many")
+    batch: int = _limit(100, "calls of one batch")
+    filter_values: int = _limit(10_000, "values of one filter, all keys together")
+    connection_filter_values: int = _limit(20_000, "values of all subscriptions of one connection")
+    subscriptions: int = _limit(100, "subscriptions of one connection")
+    backfill: int = _limit(1_000, "entries of a subscribe's answer")
+    limit: int = _limit(1_000, "entries of one page of history")
+    slice: int = _limit(1_000, "events of one items call: end - start")
+    end: int = _limit(10_000, "how far back items reaches")
+    answer_bytes: int = _limit(4 * MIB, "one answer, in bytes; a batch counts as a whole")
+    query_work: int = _limit(200_000, "entries that one query looks at")
+    calls_in_flight: int = _limit(128, "unanswered calls of one connection; then reading stops")
+    window: int = _limit(100_000, "newest entries that a worker keeps in memory")
+    window_bytes: int = _limit(256 * MIB, "their size, in bytes")
+    outbox_bytes: int = _limit(256 * KIB, "unsent bytes of one connection; then it is read forward")
+    max_events: int | None = _limit(None, "entries retained; none: all (memory store: 1,000,000)")
+    max_age: float | None = _limit(None, "seconds that an entry is retained; none: for ever")
+    drain: float = _limit(15.0, "seconds that a shutdown may take")
+    write_deadline: float = _limit(60.0, "seconds without one byte taken, then a peer is cut")
+    ping: float = _limit(25.0, "seconds between pings")
+    pong: float = _limit(8.0, "seconds that a peer has to answer one")
+    header_bytes: int = _limit(16 * KIB, "the header of one HTTP request, in bytes")
+    header_deadline: float = _limit(10.0, "seconds until a header must be complete")
+    store_deadline: float = _limit(5.0, "seconds that a call waits for the store")
+    insert_id_lifetime: float = _limit(600.0, "seconds that an insert id is remembered")
+
+    def check(self, limit: str, got: int) -> None:
+        """Raise LimitExceeded if `got` is over the limit of that name."""
+        maximum = getattr(self, limit)
+        if maximum is not None and got > maximum:
+            raise LimitExceeded(limit, maximum, got)
+
+    def to_json(self) -> dict[str, int | float | None]:
+        """Return every limit by its name, as `info` shows them."""
+        return asdict(self)
