@@ -1,0 +1,203 @@
+"""The memory store: a log that lives and ends with its process. The reference for the others."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Generic, TypeVar
+
+from streamd.cursor import EPOCH_BYTES, Chain
+from streamd.errors import InvalidParams
+from streamd.filters import EVERYTHING, Filter
+from streamd.log import Draft, Entry, LogState, Page, Placed, Run
+from streamd.stores.base import Appended, Bounds, Store, Stream, Verdict
+from streamd.types import Seq
+from streamd.window import Window
+
+__all__ = ["MemoryStore"]
+
+_MAX_EVENTS = 1_000_000
+_RUN_ENTRIES = 1_000
+_RUN_BYTES = 1 << 20
+_FORGET = 1_000
+"""Entries forgotten between two looks at what else the event loop has to do."""
+
+V = TypeVar("V")
+
+
+class _Memory(Generic[V]):
+    """Remember values by a text for a number of seconds."""
+
+    def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
+        self._lifetime = lifetime
+        self._clock = clock
+        self._values: dict[str, V] = {}
+        self._ends: deque[tuple[float, str]] = deque()
+
+    def get(self, key: str) -> V | None:
+        self._forget()
+        return self._values.get(key)
+
+    def put(self, key: str, value: V) -> None:
+        self._values[key] = value
+        self._ends.append((self._clock() + self._lifetime, key))
+
+    def _forget(self) -> None:
+        now = self._clock()
+        while self._ends and self._ends[0][0] <= now:
+            del self._values[self._ends.popleft()[1]]
+
+
+_Known = tuple[Placed, bytes]
+"""What is remembered of an insert id: the place, and the digest of the event."""
+
+
+class MemoryStore(Store):
+    """Keep the log in this process: durable until it ends, one worker only."""
+
+    def __init__(
+        self,
+        url: str,
+        stream: Stream,
+        *,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+        random: Callable[[int], str] = secrets.token_urlsafe,
+    ) -> None:
+        del url  # There is nothing to say about where memory is.
+        limits = stream.limits
+        self._max_events = limits.max_events or _MAX_EVENTS
+        self._max_age_ms = None if limits.max_age is None else int(limits.max_age * 1000)
+        self._clock = clock
+        self._chain = Chain(random(EPOCH_BYTES))
+        self._log = Window()
+        self._time = 0
+        self._ids: _Memory[_Known] = _Memory(limits.insert_id_lifetime, timer)
+        self._batches: _Memory[Appended] = _Memory(limits.store_deadline * 2, timer)
+        self._waiting: set[asyncio.Event] = set()
+        self._retention: asyncio.Task[None] | None = None
+
+    async def open(self) -> LogState:
+        self._retention = asyncio.create_task(self._retain(), name="memory store: retention")
+        return self._state()
+
+    async def aclose(self) -> None:
+        if self._retention is not None:
+            self._retention.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._retention
+            self._retention = None
+
+    async def state(self) -> LogState:
+        return self._state()
+
+    def _state(self) -> LogState:
+        return LogState(self._chain, self._log.high, self._log.low)
+
+    # Writing.
+
+    async def append(self, calls: Sequence[Sequence[Draft]], batch: str) -> Appended:
+        known = self._batches.get(batch)
+        if known is None:
+            self._time = max(self._time, int(self._clock() * 1000))
+            known = Appended(self._chain, [self._append_call(call) for call in calls])
+            self._batches.put(batch, known)
+            self._log.forget_below(self._log.high + 1 - self._max_events)
+            for changed in self._waiting:
+                changed.set()
+        return known
+
+    def _append_call(self, call: Sequence[Draft]) -> Verdict:
+        placed: list[Placed] = []
+        fresh: dict[str, _Known] = {}
+        entries: list[Entry] = []
+        head = self._log.high
+        for draft in call:
+            known = None
+            if draft.id is not None:
+                known = fresh.get(draft.id) or self._ids.get(draft.id)
+            if known is None:
+                place = Placed(head + len(entries) + 1, self._time, duplicate=False)
+                entries.append(Entry(place.seq, place.time, draft.terms, draft.body))
+                if draft.id is not None:
+                    fresh[draft.id] = (place._replace(duplicate=True), draft.digest)
+            elif known[1] != draft.digest:
+                return InvalidParams(
+                    "this insert id was used for another event", reason="id_reused"
+                )
+            else:
+                place = known[0]
+            placed.append(place)
+        for entry in entries:
+            self._log.append(entry)
+        for ident, what in fresh.items():
+            self._ids.put(ident, what)
+        return placed
+
+    async def _retain(self) -> None:
+        if self._max_age_ms is None:
+            return
+        pause = min(1.0, self._max_age_ms / 10_000)
+        while True:
+            await asyncio.sleep(pause if not self._forget_aged(self._max_age_ms) else 0)
+
+    def _forget_aged(self, age_ms: int) -> bool:
+        """Forget some entries of more than this age; tell whether there may be more."""
+        oldest = int(self._clock() * 1000) - age_ms
+        aged = self._log.forward(
+            EVERYTHING, self._log.low - 1, limit=_FORGET, work=_FORGET, size=1 << 40
+        )
+        fresh = next((entry.seq for entry in aged.entries if entry.time >= oldest), aged.upto + 1)
+        self._log.forget_below(fresh)
+        return bool(aged.entries) and fresh > aged.entries[-1].seq
+
+    # Reading.
+
+    async def newest(self, wanted: Filter, bounds: Bounds, before: Seq | None = None) -> Page:
+        found = self._log.backward(
+            wanted,
+            self._log.high + 1 if before is None else before,
+            limit=bounds.limit,
+            work=bounds.work,
+            size=bounds.size,
+            skip=bounds.skip,
+        )
+        left = found.reached > self._log.low
+        return Page(
+            self._state(),
+            found.entries,
+            found.reached if left else None,
+            exhausted=left and found.looked >= bounds.work and len(found.entries) < bounds.limit,
+        )
+
+    async def after(self, since: Seq, wanted: Filter, bounds: Bounds) -> Run:
+        if not self._log.low - 1 <= since <= self._log.high:
+            return Run(self._state(), since, [], since)
+        found = self._log.forward(
+            wanted, since, limit=bounds.limit, work=bounds.work, size=bounds.size
+        )
+        return Run(self._state(), since, found.entries, found.upto)
+
+    async def tail(self, since: Seq, chain: Chain) -> AsyncGenerator[Run]:
+        # Numbers of this log start with this process: a chain from before says nothing about it.
+        since = since if chain == self._chain else self._log.low - 1
+        changed = asyncio.Event()
+        self._waiting.add(changed)
+        try:
+            while True:
+                changed.clear()
+                if since < self._log.low - 1:
+                    since = self._log.low - 1
+                    yield Run(self._state(), since, [], since)
+                elif since < self._log.high:
+                    found = self._log.forward(
+                        EVERYTHING, since, limit=_RUN_ENTRIES, work=_RUN_ENTRIES, size=_RUN_BYTES
+                    )
+                    yield Run(self._state(), since, found.entries, found.upto)
+                    since = found.upto
+                else:
+                    await changed.wait()
+        finally:
+            self._waiting.discard(changed)
