@@ -44,11 +44,12 @@ class Window:
     Entries come in order; a place may stay empty, if its event was erased.
     """
 
-    __slots__ = ("_entries", "_postings", "high", "low", "size")
+    __slots__ = ("_entries", "_oldest", "_postings", "high", "low", "size")
 
     def __init__(self, after: Seq = 0) -> None:
         self._entries: dict[Seq, Entry] = {}
         self._postings: dict[Term, list[Seq]] = {}
+        self._oldest = after + 1
         self.low = after + 1
         """The oldest place it speaks for."""
         self.high = after
@@ -85,17 +86,20 @@ class Window:
         """Let the window speak for all places up to `seq`: those not appended are empty."""
         self.high = max(self.high, seq)
 
-    def forget_below(self, floor: Seq, most: int | None = None) -> None:
-        """Drop the entries before `floor`, the oldest `most` of them at the most."""
-        floor = min(floor, self.high + 1)
-        if most is not None:
-            floor = min(floor, self.low + most)
-        for seq in range(self.low, floor):
+    def forget_below(self, floor: Seq) -> None:
+        """Show nothing before `floor` any more; `sweep` makes the room free."""
+        self.low = max(self.low, min(floor, self.high + 1))
+
+    def sweep(self, most: int) -> bool:
+        """Free the room of at most `most` forgotten places; tell whether there are more."""
+        until = min(self.low, self._oldest + most)
+        for seq in range(self._oldest, until):
             entry = self._entries.pop(seq, None)
             if entry is not None:
                 self.size -= len(entry.body) + _ENTRY_COST
                 self._unpost(entry, seq)
-        self.low = max(self.low, floor)
+        self._oldest = until
+        return until < self.low
 
     def _unpost(self, entry: Entry, forgotten: Seq) -> None:
         for term in entry.terms:
@@ -108,11 +112,13 @@ class Window:
                 # Half of it is forgotten: removing entries one by one would move the rest each time.
                 del postings[: bisect_right(postings, forgotten)]
 
-    def trim(self, most: int, size: int) -> None:
-        """Drop the oldest entries until at most `most` entries and `size` bytes are left."""
+    def trim(self, most: int, size: int, steps: int) -> None:
+        """Forget the oldest until at most `most` entries and `size` bytes are left, in some `steps` at a time."""
         self.forget_below(self.high + 1 - most)
-        while self.size > size and self.low <= self.high:
-            self.forget_below(self.low + 1)
+        self.sweep(steps)
+        while self.size > size and self._oldest <= self.high:
+            self.forget_below(self._oldest + 1)
+            self.sweep(1)
 
     def rewind(self, seq: Seq) -> None:
         """Drop the entries after `seq`: they are void."""

@@ -105,6 +105,7 @@ class MemoryStore(Store):
             known = Appended(self._chain, [self._append_call(call) for call in calls])
             self._batches.put(batch, known)
             self._log.forget_below(self._log.high + 1 - self._max_events)
+            self._log.sweep(2 * sum(map(len, calls)))
             for changed in self._waiting:
                 changed.set()
         return known
@@ -137,21 +138,23 @@ class MemoryStore(Store):
         return placed
 
     async def _retain(self) -> None:
-        if self._max_age_ms is None:
+        age_ms = self._max_age_ms
+        if age_ms is None:
             return
-        pause = min(1.0, self._max_age_ms / 10_000)
+        pause = min(1.0, age_ms / 10_000)
         while True:
-            await asyncio.sleep(pause if not self._forget_aged(self._max_age_ms) else 0)
+            more = self._forget_aged(age_ms)
+            more = self._log.sweep(_FORGET) or more
+            await asyncio.sleep(0 if more else pause)
 
     def _forget_aged(self, age_ms: int) -> bool:
         """Forget some entries of more than this age; tell whether there may be more."""
         oldest = int(self._clock() * 1000) - age_ms
-        aged = self._log.forward(
-            EVERYTHING, self._log.low - 1, limit=_FORGET, work=_FORGET, size=1 << 40
-        )
-        fresh = next((entry.seq for entry in aged.entries if entry.time >= oldest), aged.upto + 1)
-        self._log.forget_below(fresh)
-        return bool(aged.entries) and fresh > aged.entries[-1].seq
+        log = self._log
+        some = log.forward(EVERYTHING, log.low - 1, limit=_FORGET, work=_FORGET, size=1 << 40)
+        fresh = next((entry.seq for entry in some.entries if entry.time >= oldest), some.upto + 1)
+        log.forget_below(fresh)
+        return some.upto < log.high and fresh > some.upto
 
     # Reading.
 

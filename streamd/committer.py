@@ -1,0 +1,121 @@
+"""The committer: inserts that wait at one moment go to the store as one batch."""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from streamd.cursor import Chain
+from streamd.errors import CallError, InternalError, StoreUnavailable
+from streamd.log import Draft
+from streamd.stores.base import Store, Verdict
+
+__all__ = ["Committer"]
+
+logger = logging.getLogger("streamd.committer")
+
+_BATCH_DRAFTS = 1_000
+_BATCH_BYTES = 1 << 20
+_WAITING_BYTES = 64 << 20
+"""What may wait for a slow store; more is refused at once."""
+
+Done = Callable[[Chain, Verdict], None]
+"""Told the outcome of one call: it must not raise."""
+
+_NO_CHAIN = Chain("")
+
+
+class _Waiting(NamedTuple):
+    drafts: list[Draft]
+    size: int
+    done: Done
+
+
+class Committer:
+    """Put calls in order into the store, as many at a time as are waiting.
+
+    One batch is under way at a time: so the order of the calls is that of the log, and load makes
+    the batches by itself. A batch is cut between calls only.
+    """
+
+    def __init__(
+        self, store: Store, batch_id: Callable[[], str] = lambda: secrets.token_urlsafe(12)
+    ):
+        self._store = store
+        self._batch_id = batch_id
+        self._waiting: deque[_Waiting] = deque()
+        self._size = 0
+        self._work = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._task = asyncio.create_task(self._serve(), name="committer")
+
+    async def aclose(self) -> None:
+        """Stop; calls that still wait are told that nothing was stored. Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        self._fail(self._take_all(), StoreUnavailable("the server is shutting down"))
+
+    def submit(self, drafts: list[Draft], done: Done) -> None:
+        """Store the drafts of one call, all or none; `done` is told, from the event loop.
+
+        Raise StoreUnavailable if too much is waiting already.
+        """
+        size = sum([len(draft.body) for draft in drafts])
+        if self._size + size > _WAITING_BYTES:
+            raise StoreUnavailable("too many inserts are waiting for the store")
+        self._size += size
+        self._waiting.append(_Waiting(drafts, size, done))
+        self._work.set()
+
+    async def _serve(self) -> None:
+        while True:
+            await self._work.wait()
+            while self._waiting:
+                await self._commit(self._take_batch())
+            self._work.clear()
+
+    def _take_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        drafts = size = 0
+        while self._waiting:
+            call = self._waiting[0]
+            drafts += len(call.drafts)
+            size += call.size
+            if batch and (drafts > _BATCH_DRAFTS or size > _BATCH_BYTES):
+                break
+            batch.append(self._waiting.popleft())
+            self._size -= call.size
+        return batch
+
+    def _take_all(self) -> list[_Waiting]:
+        batch = list(self._waiting)
+        self._waiting.clear()
+        self._size = 0
+        return batch
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        try:
+            appended = await self._store.append([call.drafts for call in batch], self._batch_id())
+        except CallError as error:
+            self._fail(batch, error)
+        except asyncio.CancelledError:
+            self._fail(batch, StoreUnavailable("the server is shutting down"))
+            raise
+        except Exception:
+            logger.exception("a batch of inserts failed")
+            self._fail(batch, InternalError())
+        else:
+            for call, verdict in zip(batch, appended.verdicts, strict=True):
+                call.done(appended.chain, verdict)
+
+    @staticmethod
+    def _fail(batch: list[_Waiting], error: CallError) -> None:
+        for call in batch:
+            call.done(_NO_CHAIN, error)

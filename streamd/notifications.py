@@ -1,0 +1,42 @@
+"""What the server says unasked, as JSON-RPC 2.0 notifications (section 4.1). No I/O."""
+
+import orjson
+
+from streamd.errors import CallError
+from streamd.log import Entry
+
+__all__ = ["closed", "event", "event_params", "progress", "shutdown"]
+
+
+def event_params(entry: Entry, cursor: str) -> bytes:
+    """Return the part of an `event` that is the same for every subscription."""
+    return b',"cursor":"%b","time":%d,"event":%b}}' % (cursor.encode(), entry.time, entry.body)
+
+
+def event(number: int, params: bytes) -> bytes:
+    """Return the `event` of one subscription; its stored bytes are spliced, never encoded again."""
+    return b'{"jsonrpc":"2.0","method":"event","params":{"subscription":%d%b' % (number, params)
+
+
+def _notification(method: str, params: dict[str, object]) -> bytes:
+    return orjson.dumps({"jsonrpc": "2.0", "method": method, "params": params})
+
+
+def progress(cursor: str, number: int | None = None, *, live: bool = False) -> bytes:
+    """Tell that all up to `cursor` was sent, to one subscription or to all of a connection."""
+    params: dict[str, object] = {"cursor": cursor}
+    if number is not None:
+        params["subscription"] = number
+    if live:
+        params["live"] = True
+    return _notification("progress", params)
+
+
+def closed(number: int, error: CallError) -> bytes:
+    """Tell that a subscription has ended, and why."""
+    return _notification("closed", {"subscription": number, **error.to_json()})
+
+
+def shutdown(reconnect_after_ms: int) -> bytes:
+    """Tell that the server stops, and when to come back."""
+    return _notification("shutdown", {"reconnect_after_ms": reconnect_after_ms})

@@ -1,0 +1,65 @@
+"""The way out to one peer: what is written to it, and whether it takes it."""
+
+import asyncio
+from collections.abc import Callable
+
+__all__ = ["Outbox"]
+
+
+class Outbox:
+    """Write to one peer, and know when it does not keep up.
+
+    It keeps no queue: what was written is the transport's, which is bounded by those who look at
+    `paused` before they write. While it is paused, subscriptions stay cursors and calls wait.
+    """
+
+    __slots__ = ("_drained", "_frame", "_write", "closed", "on_drained", "paused")
+
+    def __init__(self, write: Callable[[bytes], None], frame: Callable[[bytes], bytes]) -> None:
+        self._write = write
+        self._frame = frame
+        self._drained: asyncio.Future[None] | None = None
+        self.paused = False
+        """Whether the transport holds more than it should; do not add to it unasked."""
+        self.closed = False
+        self.on_drained: Callable[[], None] | None = None
+        """Called when it may be written to again."""
+
+    def write(self, frames: bytes) -> None:
+        """Write prepared frames; nothing happens after `close`."""
+        if not self.closed:
+            self._write(frames)
+
+    def send(self, payload: bytes) -> None:
+        """Write one message."""
+        if not self.closed:
+            self._write(self._frame(payload))
+
+    def pause(self) -> None:
+        """Take note that the transport's buffer is over its high-water mark."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Take note that the transport's buffer has drained."""
+        self.paused = False
+        self._wake()
+        if self.on_drained is not None and not self.closed:
+            self.on_drained()
+
+    def close(self) -> None:
+        """Write nothing from now on: the peer is gone. Idempotent."""
+        self.closed = True
+        self.paused = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+
+    async def writable(self) -> None:
+        """Wait until it may be written to, or is closed."""
+        while self.paused:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)

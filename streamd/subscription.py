@@ -1,0 +1,72 @@
+"""Subscriptions and their peers: each a filter, a number and a place in the log."""
+
+from enum import Enum, auto
+
+from streamd.errors import CallError
+from streamd.filters import Filter
+from streamd.outbox import Outbox
+from streamd.types import Seq
+
+__all__ = ["Peer", "State", "Subscription"]
+
+
+class State(Enum):
+    """Where a subscription stands; hub.py alone changes it.
+
+    PENDING ──→ BEHIND ⇄ LIVE
+       └───────────┴──────┴──→ ENDED
+    """
+
+    PENDING = auto()
+    """Its answer is not written yet: nothing may be sent."""
+    BEHIND = auto()
+    """It is read forward from its cursor."""
+    LIVE = auto()
+    """It gets what the tail brings."""
+    ENDED = auto()
+    """Nothing is sent any more."""
+
+
+class Subscription:
+    """A filter, its number on one connection, and how far that connection has got."""
+
+    __slots__ = ("cursor", "lost", "number", "peer", "promised", "state", "wanted")
+
+    def __init__(self, peer: "Peer", number: int, wanted: Filter) -> None:
+        self.peer = peer
+        self.number = number
+        self.wanted = wanted
+        self.state = State.PENDING
+        self.cursor: Seq = 0
+        """Everything up to here was sent; while LIVE: when it became so, and everything since."""
+        self.promised = False
+        """Whether the peer was told to wait for a `progress` with `live: true`."""
+        self.lost: CallError | None = None
+        """Why it ended while it was PENDING: to be told after its answer."""
+
+
+class Peer:
+    """One connection as the hub sees it."""
+
+    __slots__ = (
+        "last_number",
+        "num_behind",
+        "num_values",
+        "outbox",
+        "subscriptions",
+        "told",
+        "told_at",
+    )
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.subscriptions: dict[int, Subscription] = {}
+        self.last_number = 0
+        self.num_values = 0
+        """Filter values of all subscriptions."""
+        self.num_behind = 0
+        """Subscriptions that are BEHIND."""
+        self.told: Seq = 0
+        """The place that the last `progress` told of."""
+        self.told_at = 0.0
+        """When it did, by the loop's clock."""
