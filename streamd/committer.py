@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from streamd.cursor import Chain
-from streamd.errors import CallError, InternalError, StoreUnavailable
+from streamd.errors import CallError, InternalError, StoreUnavailable, UnknownOutcome
 from streamd.log import Draft
 from streamd.stores.base import Store, Verdict
 
@@ -106,7 +106,7 @@ class Committer:
         except CallError as error:
             self._fail(batch, error)
         except asyncio.CancelledError:
-            self._fail(batch, StoreUnavailable("the server is shutting down"))
+            self._fail(batch, UnknownOutcome())
             raise
         except Exception:
             logger.exception("a batch of inserts failed")

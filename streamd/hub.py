@@ -108,17 +108,16 @@ class Hub:
         peer.told = self._view.position
         peer.told_at = asyncio.get_running_loop().time()
         self._peers[peer] = None
-        outbox.on_drained = lambda: self._drained(peer)
         return peer
 
     def leave(self, peer: Peer) -> None:
         """Let a connection go, with its subscriptions; idempotent."""
         self._peers.pop(peer, None)
-        peer.outbox.on_drained = None
         for sub in list(peer.subscriptions.values()):
             self._end(sub)
 
-    def _drained(self, peer: Peer) -> None:
+    def drained(self, peer: Peer) -> None:
+        """Go on with a connection that takes bytes again."""
         if peer.num_behind:
             self._catch_up.add(peer)
 
@@ -154,6 +153,10 @@ class Hub:
             raise UnknownSubscription(
                 f"this connection has no subscription {number}", subscription=number
             )
+        self._end(sub)
+
+    def abandon(self, sub: Subscription) -> None:
+        """End a subscription whose answer could not be given."""
         self._end(sub)
 
     def _end(self, sub: Subscription) -> None:

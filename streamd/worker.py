@@ -1,0 +1,78 @@
+"""One worker's parts, put together: store, view, hub, committer, methods."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from streamd.committer import Committer
+from streamd.errors import CallError
+from streamd.hub import Hub
+from streamd.jsonrpc import Call
+from streamd.methods import Methods
+from streamd.outbox import Outbox
+from streamd.session import OneShot, Session
+from streamd.stores.base import Store, Stream
+from streamd.view import View
+
+__all__ = ["Worker"]
+
+_WATCH = 1.0
+"""Seconds between looks at the store."""
+
+
+class Worker:
+    """Serve one stream from one store, to any number of peers; without sockets."""
+
+    def __init__(self, store: Store, stream: Stream, *, frame: Callable[[bytes], bytes]) -> None:
+        self.stream = stream
+        self._store = store
+        self._view = View(store, stream.limits)
+        self._hub = Hub(self._view, stream.limits, frame)
+        self._committer = Committer(store)
+        self._methods = Methods(stream, self._view, self._hub, self._committer)
+        self._watching: asyncio.Task[None] | None = None
+        self.ready = False
+        """Whether it can serve: the store answers, and the tail moves."""
+
+    async def open(self) -> None:
+        """Open the store, fill the window and follow the tail; raise StartupError."""
+        await self._store.open()
+        await self._view.load()
+        self._hub.start()
+        self._committer.start()
+        self._watching = asyncio.create_task(self._watch(), name="worker: watch")
+        self.ready = True
+
+    async def aclose(self) -> None:
+        """End everything and close the store; idempotent."""
+        self.ready = False
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._committer.aclose()
+        await self._hub.aclose()
+        await self._view.aclose()
+        await self._store.aclose()
+
+    async def _watch(self) -> None:
+        """Keep `ready` true to the facts: the store answers, and the tail keeps up with it."""
+        while True:
+            try:
+                await self._view.fresh()
+            except CallError:
+                self.ready = False
+            else:
+                self.ready = self._hub.following
+            await asyncio.sleep(_WATCH)
+
+    def session(self, outbox: Outbox, set_reading: Callable[[bool], None]) -> Session:
+        """Begin the conversation with a peer that can be pushed to."""
+        return Session(self._methods, self._hub, self.stream.limits, outbox, set_reading)
+
+    async def post(self, body: bytes) -> bytes:
+        """Answer a message of a caller that can't be pushed to; nothing if it has only notifications."""
+        return await OneShot(self._methods, self.stream.limits).post(body)
+
+    async def call(self, method: str, params: dict[str, Any] | list[Any]) -> bytes:
+        """Return the result of one call as JSON, or raise its CallError."""
+        return await OneShot(self._methods, self.stream.limits).call(Call(method, params, b"0"))
