@@ -86,6 +86,11 @@ class View:
         """The newest place that the tail has brought."""
         return self.window.high
 
+    @property
+    def state(self) -> LogState:
+        """The log as far as it is known here."""
+        return LogState(self.chain, self.position, self.floor)
+
     def cursor(self, seq: Seq) -> str:
         """Return the cursor of a place."""
         return self.chain.cursor(seq)
@@ -195,7 +200,7 @@ class View:
 
     async def newest(self, wanted: Filter, bounds: Bounds, before: Seq | None = None) -> Page:
         """Return the newest matches as of `position`; see stores.base.Store.newest."""
-        state = LogState(self.chain, self.position, self.floor)
+        state = self.state
         before = min(state.head + 1, state.head + 1 if before is None else before)
         found = self.window.backward(
             wanted,

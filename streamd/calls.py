@@ -1,0 +1,52 @@
+"""What a method deals with: who calls, where the answer goes, what was given."""
+
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from streamd.errors import CallError, InvalidParams
+from streamd.event import kind_of
+from streamd.subscription import Peer
+
+__all__ = ["Answer", "Caller", "Params", "Work", "integer"]
+
+Params = dict[str, Any]
+"""The parameters of a call by name; an optional one that was null is not in it."""
+
+Work = Coroutine[Any, Any, None]
+"""What is left of a call that has to wait."""
+
+
+class Answer(Protocol):
+    """Where the outcome of one call goes: exactly one of these is called, once."""
+
+    def result(
+        self,
+        result: bytes,
+        then: Callable[[], None] | None = None,
+        undo: Callable[[], None] | None = None,
+    ) -> None:
+        """Answer with a result as JSON; `then` is called when it is written, or else `undo`."""
+
+    def error(self, error: CallError) -> None:
+        """Answer with an error."""
+
+
+class Caller(Protocol):
+    """Who calls."""
+
+    @property
+    def peer(self) -> Peer | None:
+        """What events can be pushed to; None over HTTP."""
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait until this caller may be given one more large answer."""
+
+
+def integer(params: Params, name: str, default: int, least: int) -> int:
+    value = params.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidParams(f"{name} must be an integer, got {kind_of(value)}")
+    if value < least:
+        raise InvalidParams(f"{name} must be at least {least}, got {value}")
+    return value

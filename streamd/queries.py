@@ -1,0 +1,111 @@
+"""The methods that ask what happened: `items` and `history`."""
+
+from streamd.calls import Answer, Caller, Params, Work, integer
+from streamd.cursor import Cursor, parse_cursor
+from streamd.errors import InvalidParams, LimitExceeded
+from streamd.filters import Filter, parse_filter
+from streamd.limits import Limits
+from streamd.log import Entry, Page
+from streamd.stores.base import Bounds, Stream
+from streamd.types import Seq
+from streamd.view import View
+
+__all__ = ["Queries", "check_size", "cursor_json", "entry_json"]
+
+
+def entry_json(entry: Entry, cursor: str) -> bytes:
+    """Return an entry as answers show it; its stored bytes are spliced."""
+    return b'{"cursor":"%b","time":%d,"event":%b}' % (cursor.encode(), entry.time, entry.body)
+
+
+def cursor_json(view: View, seq: Seq | None) -> bytes:
+    """Return the cursor of a place as JSON, null for none."""
+    return b"null" if seq is None else b'"%b"' % view.cursor(seq).encode()
+
+
+def check_size(page: Page, limit: int, limits: Limits) -> None:
+    """Raise LimitExceeded if the page ended early because of its size: these answers have no next page."""
+    if len(page.entries) < limit and page.before is not None and not page.exhausted:
+        raise LimitExceeded("answer_bytes", limits.answer_bytes, limits.answer_bytes + 1)
+
+
+class Queries:
+    """Answer from the view, as of a moment after the call began."""
+
+    def __init__(self, stream: Stream, view: View) -> None:
+        self._keys = stream.keys
+        self._limits = stream.limits
+        self._view = view
+
+    def _bounds(self, limit: int, skip: int = 0) -> Bounds:
+        return Bounds(limit, self._limits.query_work, self._limits.answer_bytes, skip)
+
+    def items(self, caller: Caller, params: Params, answer: Answer) -> Work:
+        wanted = parse_filter(params.get("filter", {}), self._keys, self._limits)
+        start = integer(params, "start", 0, 0)
+        end = integer(params, "end", 20, 0)
+        if end < start:
+            raise InvalidParams("end must not be less than start")
+        self._limits.check("end", end)
+        self._limits.check("slice", end - start)
+        return self._answer_items(caller, wanted, start, end, answer)
+
+    async def _answer_items(
+        self, caller: Caller, wanted: Filter, start: int, end: int, answer: Answer
+    ) -> None:
+        if start == end:
+            answer.result(b"[]")
+            return
+        await self._view.fresh()
+        async with caller.turn():
+            page = await self._view.newest(wanted, self._bounds(end - start, start))
+            if page.exhausted:
+                work = self._limits.query_work
+                raise LimitExceeded("query_work", work, work + 1)
+            check_size(page, end - start, self._limits)
+            answer.result(b"[%b]" % b",".join([entry.body for entry in page.entries]))
+
+    def history(self, caller: Caller, params: Params, answer: Answer) -> Work:
+        wanted = parse_filter(params.get("filter", {}), self._keys, self._limits)
+        limit = integer(params, "limit", 20, 1)
+        self._limits.check("limit", limit)
+        before = parse_cursor(params["before"], "before") if "before" in params else None
+        return self._answer_history(caller, wanted, limit, before, answer)
+
+    async def _answer_history(
+        self, caller: Caller, wanted: Filter, limit: int, before: Cursor | None, answer: Answer
+    ) -> None:
+        await self._view.fresh()
+        if before is not None and not self._is_before(before):
+            raise InvalidParams("before belongs to a part of the log that was lost", reason="epoch")
+        async with caller.turn():
+            seq = None if before is None else before.seq
+            page = await self._view.newest(wanted, self._bounds(limit), seq)
+            entries, last = self._fit(page)
+            upto = page.state.head if seq is None else min(page.state.head, seq - 1)
+            answer.result(
+                b'{"entries":[%b],"before":%b,"cursor":"%b"}'
+                % (
+                    b",".join(entries),
+                    cursor_json(self._view, last),
+                    self._view.cursor(upto).encode(),
+                )
+            )
+
+    def _is_before(self, before: Cursor) -> bool:
+        # The place after the head is one too: a subscribe without backfill names it.
+        return 1 <= before.seq <= self._view.position + 1 and self._view.chain.holds(before)
+
+    def _fit(self, page: Page) -> tuple[list[bytes], Seq | None]:
+        """Return as many entries as an answer may have, and where the next page begins."""
+        room = self._limits.answer_bytes - 200
+        entries: list[bytes] = []
+        last = page.state.head + 1
+        for entry in page.entries:
+            text = entry_json(entry, self._view.cursor(entry.seq))
+            room -= len(text) + 1
+            if room < 0 and entries:
+                return entries, last
+            entries.append(text)
+            last = entry.seq
+        return entries, page.before
