@@ -104,7 +104,7 @@ class Feeds:
             % (
                 sub.number,
                 b",".join(entries),
-                cursor_json(self._view, page.before),
+                cursor_json(page.state.chain, page.before),
                 self._view.cursor(sub.cursor).encode(),
                 resumed,
                 live,

@@ -1,7 +1,7 @@
 """The methods that ask what happened: `items` and `history`."""
 
 from streamd.calls import Answer, Caller, Params, Work, integer
-from streamd.cursor import Cursor, parse_cursor
+from streamd.cursor import Chain, Cursor, parse_cursor
 from streamd.errors import InvalidParams, LimitExceeded
 from streamd.filters import Filter, parse_filter
 from streamd.limits import Limits
@@ -18,9 +18,9 @@ def entry_json(entry: Entry, cursor: str) -> bytes:
     return b'{"cursor":"%b","time":%d,"event":%b}' % (cursor.encode(), entry.time, entry.body)
 
 
-def cursor_json(view: View, seq: Seq | None) -> bytes:
+def cursor_json(chain: Chain, seq: Seq | None) -> bytes:
     """Return the cursor of a place as JSON, null for none."""
-    return b"null" if seq is None else b'"%b"' % view.cursor(seq).encode()
+    return b"null" if seq is None else b'"%b"' % chain.cursor(seq).encode()
 
 
 def check_size(page: Page, limit: int, limits: Limits) -> None:
@@ -81,15 +81,13 @@ class Queries:
         async with caller.turn():
             seq = None if before is None else before.seq
             page = await self._view.newest(wanted, self._bounds(limit), seq)
+            # The chain of the moment it was read names the entries, whatever came since.
+            chain = page.state.chain
             entries, last = self._fit(page)
             upto = page.state.head if seq is None else min(page.state.head, seq - 1)
             answer.result(
-                b'{"entries":[%b],"before":%b,"cursor":"%b"}'
-                % (
-                    b",".join(entries),
-                    cursor_json(self._view, last),
-                    self._view.cursor(upto).encode(),
-                )
+                b'{"entries":[%b],"before":%b,"cursor":%b}'
+                % (b",".join(entries), cursor_json(chain, last), cursor_json(chain, upto))
             )
 
     def _is_before(self, before: Cursor) -> bool:
@@ -102,7 +100,7 @@ class Queries:
         entries: list[bytes] = []
         last = page.state.head + 1
         for entry in page.entries:
-            text = entry_json(entry, self._view.cursor(entry.seq))
+            text = entry_json(entry, page.state.chain.cursor(entry.seq))
             room -= len(text) + 1
             if room < 0 and entries:
                 return entries, last
