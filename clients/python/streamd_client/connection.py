@@ -1,0 +1,220 @@
+"""One WebSocket: what is queued goes out in order, what comes in is parsed and handed on."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import cast
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    InvalidURI,
+)
+from websockets.uri import parse_uri
+
+from streamd_client.errors import (
+    ConnectionLost,
+    ConnectionRejected,
+    HandshakeRefused,
+    ProtocolError,
+    StreamdError,
+)
+from streamd_client.protocol import Message, encode_call, parse
+
+__all__ = ["Connection", "open_socket", "websocket_url"]
+
+MAX_ANSWER = 8 * 1024 * 1024  # bytes; the server's own limit for one answer is 4 MiB
+MAX_QUEUE = 64  # frames parsed by the socket and not yet read
+OPEN_TIMEOUT = 10.0  # seconds for TCP, TLS and the handshake
+CLOSE_TIMEOUT = 2.0  # seconds for the closing handshake
+LOOKS = 4  # a silent link is looked at so often before it is given up
+
+FINAL_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010}) | frozenset(range(4500, 5000))
+"""Close codes after which a client must not come back."""
+
+PASSING_STATUS = frozenset({408, 425, 429})
+"""HTTP statuses of the 4xx class that say "not now" instead of "no"."""
+
+KEEPALIVE_ID = "keepalive"
+
+_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+class Socket(ClientConnection):
+    """A WebSocket that knows when it last heard anything, a single byte included."""
+
+    heard_at = 0.0
+    """The loop's time."""
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        super().data_received(data)
+
+
+def websocket_url(url: str) -> str:
+    """
+    Return `url` with a WebSocket scheme: `http` becomes `ws`, `https` becomes `wss`.
+
+    Raises:
+        ValueError: It is no URL of these four schemes.
+    """
+    parts = urlsplit(url)
+    scheme = _SCHEMES.get(parts.scheme)
+    if scheme is None:
+        raise ValueError(f"not a ws://, wss://, http:// or https:// URL: {url}")
+    rewritten = parts._replace(scheme=scheme, fragment="").geturl()
+    try:
+        parse_uri(rewritten)
+    except InvalidURI as exc:
+        raise ValueError(str(exc)) from None
+    return rewritten
+
+
+async def open_socket(url: str) -> Socket:
+    """
+    Return an open WebSocket to the server.
+
+    Raises:
+        HandshakeRefused: The server forbids it for good.
+        ConnectionLost: It did not work this time.
+    """
+    try:
+        socket = await connect(
+            url,
+            create_connection=Socket,
+            compression=None,
+            max_size=MAX_ANSWER,
+            max_queue=MAX_QUEUE,
+            open_timeout=OPEN_TIMEOUT,
+            close_timeout=CLOSE_TIMEOUT,
+            ping_interval=None,  # `Connection` looks after the link with calls of its own
+        )
+    except (OSError, InvalidHandshake) as exc:
+        raise _refusal(exc) from exc
+    return cast("Socket", socket)
+
+
+def _refusal(exc: Exception) -> StreamdError:
+    if isinstance(exc, InvalidStatus):
+        status = exc.response.status_code
+        if 400 <= status < 500 and status not in PASSING_STATUS:
+            body = bytes(exc.response.body or b"").decode(errors="replace")
+            return HandshakeRefused(status, " ".join(body.split())[:200])
+    return ConnectionLost(str(exc) or type(exc).__name__)
+
+
+class Connection:
+    """
+    The life of one open WebSocket.
+
+    Args:
+        socket: The open socket; it is closed when `run` ends.
+        receive: Called with each message and the size in bytes of the frame it came in.
+        ping_interval: Seconds of silence after which the link is tried.
+        ping_timeout: Seconds it then has to show a sign of life.
+    """
+
+    def __init__(
+        self,
+        socket: Socket,
+        receive: Callable[[Message, int], None],
+        *,
+        ping_interval: float,
+        ping_timeout: float,
+    ) -> None:
+        self._socket = socket
+        self._receive = receive
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._unsent: OrderedDict[int | str, bytes] = OrderedDict()
+        self._work = asyncio.Event()
+        self._dead = False
+
+    def send(self, id: int | str, frame: bytes) -> None:
+        """
+        Queue a frame; it is written when the server has taken those before it.
+        """
+        self._unsent[id] = frame
+        self._work.set()
+
+    def withdraw(self, id: int | str) -> None:
+        """
+        Forget a queued frame, if it is not written yet.
+        """
+        self._unsent.pop(id, None)
+
+    async def run(self) -> StreamdError:
+        """
+        Serve the connection until it ends, and return why it ended.
+
+        Returns:
+            `ConnectionLost` when the client may come back, `ConnectionRejected` or
+            `ProtocolError` when it may not.
+        """
+        self._socket.heard_at = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._write()), group.create_task(self._watch())]
+                ending = await self._read()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self._socket.close()
+        return ending
+
+    async def _read(self) -> StreamdError:
+        try:
+            while True:
+                frame = await self._socket.recv(decode=False)
+                for message in parse(frame):
+                    self._receive(message, len(frame))
+        except ConnectionClosed as exc:
+            return self._ending(exc)
+        except ProtocolError as exc:
+            return exc
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                while self._unsent:
+                    _, frame = self._unsent.popitem(last=False)
+                    await self._socket.send(frame, text=True)
+                self._work.clear()
+                await self._work.wait()
+        except ConnectionClosed:
+            return  # the reader sees it too and says why
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            quiet = loop.time() - self._socket.heard_at
+            if quiet < self._ping_interval:
+                await asyncio.sleep(self._ping_interval - quiet)
+            elif not await self._answers():
+                self._dead = True
+                self._socket.transport.abort()
+                return
+
+    async def _answers(self) -> bool:
+        """Whether a sign of life comes in time. A stall of our own loop costs one look, not all."""
+        asked_at = asyncio.get_running_loop().time()
+        self.send(KEEPALIVE_ID, encode_call(KEEPALIVE_ID, "ping", {}))
+        self._unsent.move_to_end(KEEPALIVE_ID, last=False)
+        for _ in range(LOOKS):
+            await asyncio.sleep(self._ping_timeout / LOOKS)
+            if self._socket.heard_at >= asked_at:
+                return True
+        return False
+
+    def _ending(self, exc: ConnectionClosed) -> StreamdError:
+        if self._dead:
+            return ConnectionLost("nothing was heard from the server, not even after a ping")
+        frame = exc.rcvd or exc.sent
+        if frame is None:
+            return ConnectionLost(str(exc.__cause__ or "it broke off without a close frame"))
+        if frame.code in FINAL_CODES:
+            return ConnectionRejected(frame.code, frame.reason)
+        return ConnectionLost(frame.reason or "the server closed it", frame.code)

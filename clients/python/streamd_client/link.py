@@ -1,0 +1,355 @@
+"""
+The lasting link to a server: one connection after another, and what must survive in between.
+
+Calls without an answer are sent again, in their old order, when a new connection is open; each
+subscriber is told and asks anew by itself. One task lives here (`_run`); whoever calls waits on
+a future of his own. Everything that comes in is handled in plain functions, so that an answer
+and the pushes behind it are seen in the order of the wire.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol, TypeAlias
+
+from streamd_client.backoff import Backoff, full_jitter
+from streamd_client.connection import Connection, open_socket
+from streamd_client.errors import (
+    CallTimeout,
+    ClientClosed,
+    ConnectionLost,
+    LimitExceeded,
+    RpcError,
+    StreamdError,
+)
+from streamd_client.protocol import (
+    Answer,
+    CallId,
+    Closed,
+    Failure,
+    Message,
+    Progress,
+    Push,
+    Shutdown,
+    encode_call,
+)
+from streamd_client.values import Entry
+
+__all__ = ["Link", "Subscriber", "retry_delay"]
+
+Answered: TypeAlias = Callable[[Answer | StreamdError, int], None]
+
+
+class Subscriber(Protocol):
+    """What the link tells a feed. Plain functions, called in the order of the wire."""
+
+    def connected(self) -> None:
+        """A connection is open; nothing is subscribed on it yet."""
+
+    def disconnected(self) -> None:
+        """The connection is gone, and the subscription with it."""
+
+    def received(self, entry: Entry, size: int) -> None:
+        """An entry came, in a frame of so many bytes."""
+
+    def progressed(self, cursor: str, live: bool) -> None:
+        """Everything up to the cursor has been sent."""
+
+    def closed_by_server(self, error: RpcError) -> None:
+        """The server ended the subscription."""
+
+    def stopped(self, error: StreamdError) -> None:
+        """The link has ended for good."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A call without an answer."""
+
+    frame: bytes
+    answered: Answered
+    lasting: bool
+    """Whether it is sent again after the connection was lost."""
+
+
+def retry_delay(error: RpcError, attempt: int) -> float:
+    """
+    Return the seconds before a call is repeated that failed with a retryable error.
+    """
+    return max(full_jitter(attempt, low=0.1, high=2.0), error.retry_after or 0.0)
+
+
+class Link:
+    """
+    Args:
+        url: A `ws://` or `wss://` URL.
+        message_bytes: The longest frame to send; None for any.
+        backoff: Where the delays between connections come from.
+        ping_interval: Seconds of silence after which a connection is tried.
+        ping_timeout: Seconds it then has to show a sign of life.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        message_bytes: int | None,
+        backoff: Backoff,
+        ping_interval: float,
+        ping_timeout: float,
+    ) -> None:
+        self._url = url
+        self._message_bytes = message_bytes
+        self._backoff = backoff
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._ids = count(1)
+        self._calls: dict[int, Call] = {}
+        self._subscribers: dict[Subscriber, None] = {}
+        self._routes: dict[int, Subscriber] = {}
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._end: StreamdError | None = None
+        self._trouble: StreamdError | None = None
+
+    # Life.
+
+    def start(self) -> None:
+        """
+        Begin to connect, in the background.
+        """
+        if self._task is not None:
+            raise RuntimeError("a client can be entered only once")
+        self._task = asyncio.create_task(self._run(), name="streamd-client")
+
+    async def close(self) -> None:
+        """
+        End for good: every waiter gets `ClientClosed`. Idempotent.
+        """
+        self._stop(ClientClosed())
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled() and (exc := self._task.exception()) is not None:
+                raise exc
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is open now."""
+        return self._connection is not None
+
+    @property
+    def trouble(self) -> StreamdError | None:
+        """Why there is no connection now, if that is known."""
+        return self._trouble
+
+    async def _run(self) -> None:
+        ending: StreamdError = ClientClosed()
+        try:
+            ending = await self._connect_again_and_again()
+        finally:
+            self._stop(ending)
+
+    async def _connect_again_and_again(self) -> StreamdError:
+        while isinstance(ending := await self._attempt(), ConnectionLost):
+            self._trouble = ending
+            await asyncio.sleep(self._backoff.next())
+        return ending
+
+    async def _attempt(self) -> StreamdError:
+        """Hold one connection as long as it lasts; return why it ended."""
+        try:
+            socket = await open_socket(self._url)
+        except StreamdError as exc:
+            return exc
+        connection = Connection(
+            socket,
+            self._receive,
+            ping_interval=self._ping_interval,
+            ping_timeout=self._ping_timeout,
+        )
+        self._opened(connection)
+        try:
+            return await connection.run()
+        finally:
+            self._lost()
+
+    def _opened(self, connection: Connection) -> None:
+        self._backoff.opened()
+        self._trouble = None
+        self._connection = connection
+        for id, call in self._calls.items():
+            connection.send(id, call.frame)
+        for subscriber in list(self._subscribers):
+            subscriber.connected()
+
+    def _lost(self) -> None:
+        self._connection = None
+        self._routes.clear()
+        self._calls = {id: call for id, call in self._calls.items() if call.lasting}
+        for subscriber in list(self._subscribers):
+            subscriber.disconnected()
+
+    def _stop(self, error: StreamdError) -> None:
+        if self._end is not None:
+            return
+        self._end = error
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.answered(error.again(), 0)
+        for subscriber in list(self._subscribers):
+            subscriber.stopped(error)
+
+    # Calls.
+
+    async def call(self, method: str, params: dict[str, Any], timeout: float) -> Any:
+        """
+        Call a method and return its result, through reconnects and passing errors of the server.
+
+        Raises:
+            RpcError: The server's answer, or its last one when the time was up.
+            CallTimeout: No answer came in time.
+            ClientStopped: The client has ended.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout
+        answer: RpcError | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                for attempt in count():
+                    try:
+                        return await self._once(method, params)
+                    except RpcError as exc:
+                        answer = exc
+                    await self._pause(answer, attempt, deadline)
+        except TimeoutError:
+            raise answer or CallTimeout(method, timeout) from self._trouble
+
+    async def _pause(self, error: RpcError, attempt: int, deadline: float) -> None:
+        delay = retry_delay(error, attempt)
+        if not error.retryable or asyncio.get_running_loop().time() + delay >= deadline:
+            raise error
+        await asyncio.sleep(delay)
+
+    async def _once(self, method: str, params: dict[str, Any]) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answered(outcome: Answer | StreamdError, _size: int) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, Answer):
+                future.set_result(outcome.result)
+            else:
+                future.set_exception(outcome)
+
+        id = self.post(method, params, answered, lasting=True)
+        try:
+            return await future
+        finally:
+            self._forget(id)
+
+    def post(
+        self, method: str, params: dict[str, Any], answered: Answered, *, lasting: bool = False
+    ) -> int:
+        """
+        Send a call and have `answered` called with its outcome and the size of the frame.
+
+        A lasting call outlives the connection; any other is forgotten with it.
+
+        Raises:
+            LimitExceeded: The frame is longer than the server would take.
+            ClientStopped: The client has ended.
+        """
+        if (end := self.end_error()) is not None:
+            raise end
+        id = next(self._ids)
+        frame = encode_call(id, method, params)
+        self._check_size(frame)
+        self._calls[id] = Call(frame, answered, lasting)
+        if self._connection is not None:
+            self._connection.send(id, frame)
+        return id
+
+    def end_error(self) -> StreamdError | None:
+        """
+        Return a new error saying why the link has ended; None while it lives.
+        """
+        return None if self._end is None else self._end.again()
+
+    def _check_size(self, frame: bytes) -> None:
+        # A longer one would cost every call and feed their connection, and again after each
+        # reconnect: the server has no other way to refuse it than to close with 1009.
+        if self._message_bytes is not None and len(frame) > self._message_bytes:
+            data = {"limit": "message_bytes", "max": self._message_bytes, "got": len(frame)}
+            raise LimitExceeded(-32004, "the call is too long for one message", data)
+
+    def _forget(self, id: int) -> None:
+        self._calls.pop(id, None)
+        if self._connection is not None:
+            self._connection.withdraw(id)
+
+    # Subscribers.
+
+    def attach(self, subscriber: Subscriber) -> None:
+        """
+        Keep a subscriber informed, from now on.
+
+        Raises:
+            ClientStopped: The client has ended.
+        """
+        if (end := self.end_error()) is not None:
+            raise end
+        self._subscribers[subscriber] = None
+        if self._connection is not None:
+            subscriber.connected()
+
+    def detach(self, subscriber: Subscriber) -> None:
+        """
+        Leave a subscriber alone, from now on. Idempotent.
+        """
+        self._subscribers.pop(subscriber, None)
+
+    def route(self, number: int, subscriber: Subscriber) -> None:
+        """
+        Hand what comes for subscription `number` of this connection to a subscriber.
+        """
+        self._routes[number] = subscriber
+
+    def unsubscribe(self, number: int) -> None:
+        """
+        End a subscription; what still comes for its number is ignored.
+        """
+        self._routes.pop(number, None)
+        if self._connection is not None and self._end is None:
+            self.post("unsubscribe", {"subscription": number}, lambda _outcome, _size: None)
+
+    # What comes in.
+
+    def _receive(self, message: Message, size: int) -> None:
+        match message:
+            case Push(number, entry):
+                if (reader := self._routes.get(number)) is not None:
+                    reader.received(entry, size)
+            case Answer(id):
+                self._answer(id, message, size)
+            case Failure(id, error):
+                self._answer(id, error, size)
+            case Progress(cursor, number, live):
+                self._progress(cursor, number, live)
+            case Closed(number, error):
+                if (reader := self._routes.pop(number, None)) is not None:
+                    reader.closed_by_server(error)
+            case Shutdown(reconnect_after_ms):
+                self._backoff.told(reconnect_after_ms / 1000)
+
+    def _answer(self, id: CallId, outcome: Answer | StreamdError, size: int) -> None:
+        # Unknown are the answers to calls given up in the meantime, and to the keep-alive ping.
+        if isinstance(id, int) and (call := self._calls.pop(id, None)) is not None:
+            call.answered(outcome, size)
+
+    def _progress(self, cursor: str, number: int | None, live: bool) -> None:
+        if number is None:
+            for reader in self._routes.values():
+                reader.progressed(cursor, live=True)
+        elif number in self._routes:
+            self._routes[number].progressed(cursor, live)

@@ -1,0 +1,244 @@
+"""The wire, without I/O: calls become frames, frames become messages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import orjson
+
+from streamd_client.errors import ProtocolError, RpcError, rpc_error
+from streamd_client.values import Entry, History, Info, Inserted
+
+__all__ = [
+    "Answer",
+    "CallId",
+    "Closed",
+    "Failure",
+    "Message",
+    "Progress",
+    "Push",
+    "Shutdown",
+    "Subscribed",
+    "Unknown",
+    "encode_call",
+    "parse",
+    "read_history",
+    "read_info",
+    "read_inserted",
+    "read_inserted_many",
+    "read_items",
+    "read_subscribed",
+]
+
+CallId: TypeAlias = int | str | None
+T = TypeVar("T")
+
+
+# What the server sends.
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A call's result."""
+
+    id: CallId
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call's error; without an id when the server could not tell which call it was."""
+
+    id: CallId
+    error: RpcError
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """`event`: the next entry of a subscription."""
+
+    subscription: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`progress`: one subscription, or with None all of the connection, got everything so far."""
+
+    cursor: str
+    subscription: int | None
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """`closed`: the server ended a subscription."""
+
+    subscription: int
+    error: RpcError
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """`shutdown`: the server is about to go; come back after so many milliseconds."""
+
+    reconnect_after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A notification that this version does not know; to be ignored."""
+
+    method: str
+
+
+Message: TypeAlias = Answer | Failure | Push | Progress | Closed | Shutdown | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """The answer to `subscribe`."""
+
+    subscription: int
+    entries: list[Entry]
+    before: str | None
+    cursor: str
+    resumed: bool | None
+    reason: str | None
+    live: bool
+
+
+# Calls.
+
+
+def encode_call(id: int | str, method: str, params: dict[str, Any]) -> bytes:
+    """
+    Return the text frame of a call.
+
+    Raises:
+        TypeError: A parameter cannot be written as JSON.
+    """
+    return orjson.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+
+
+# Frames.
+
+
+def parse(frame: bytes | str) -> list[Message]:
+    """
+    Return the messages of one frame: one, or as many as a batch holds.
+
+    Raises:
+        ProtocolError: The frame is not of this protocol.
+    """
+    try:
+        value = orjson.loads(frame)
+    except orjson.JSONDecodeError as exc:
+        raise ProtocolError(f"the server sent a frame that is not JSON: {exc}") from None
+    if isinstance(value, list):
+        return [_read(_message, each) for each in value]
+    return [_read(_message, value)]
+
+
+def _message(value: dict[str, Any]) -> Message:
+    if "method" in value:
+        return _notification(value["method"], value.get("params") or {})
+    if (error := value.get("error")) is not None:
+        return Failure(value["id"], _error(error))
+    return Answer(value["id"], value["result"])
+
+
+def _notification(method: str, params: dict[str, Any]) -> Message:
+    match method:
+        case "event":
+            return Push(params["subscription"], _entry(params))
+        case "progress":
+            return Progress(
+                params["cursor"], params.get("subscription"), params.get("live") is True
+            )
+        case "closed":
+            return Closed(params["subscription"], _error(params))
+        case "shutdown":
+            return Shutdown(params["reconnect_after_ms"])
+        case _:
+            return Unknown(method)
+
+
+def _error(value: dict[str, Any]) -> RpcError:
+    return rpc_error(value["code"], value["message"], value.get("data"))
+
+
+def _entry(value: dict[str, Any]) -> Entry:
+    return Entry(value["cursor"], value["time"], value["event"])
+
+
+# Results.
+
+
+def read_items(result: Any) -> list[dict[str, Any]]:
+    """
+    Return the events of an `items` result.
+    """
+    return _read(list, result)
+
+
+def read_inserted(result: Any) -> Inserted:
+    """
+    Return the acknowledgement in an `insert` result.
+    """
+    return _read(lambda r: Inserted(r["cursor"], r["time"], r["duplicate"]), result)
+
+
+def read_inserted_many(result: Any) -> list[Inserted]:
+    """
+    Return the acknowledgements in an `insert_many` result, in the order of the events.
+    """
+    return _read(lambda r: [read_inserted(each) for each in r["entries"]], result)
+
+
+def read_history(result: Any) -> History:
+    """
+    Return the page in a `history` result.
+    """
+    return _read(
+        lambda r: History([_entry(each) for each in r["entries"]], r["before"], r["cursor"]),
+        result,
+    )
+
+
+def read_info(result: Any) -> Info:
+    """
+    Return what an `info` result says.
+    """
+    return _read(
+        lambda r: Info(
+            r["server"], r["version"], r["epoch"], r["cursor"], list(r["keys"]), dict(r["limits"])
+        ),
+        result,
+    )
+
+
+def read_subscribed(result: Any) -> Subscribed:
+    """
+    Return what a `subscribe` result says.
+    """
+    return _read(_subscribed, result)
+
+
+def _subscribed(result: dict[str, Any]) -> Subscribed:
+    return Subscribed(
+        subscription=result["subscription"],
+        entries=[_entry(each) for each in result["entries"]],
+        before=result["before"],
+        cursor=result["cursor"],
+        resumed=result["resumed"],
+        reason=result.get("reason"),
+        live=result["live"],
+    )
+
+
+def _read(build: Callable[[Any], T], value: Any) -> T:
+    try:
+        return build(value)
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ProtocolError(f"the server sent a message of an unknown form: {exc!r}") from exc

@@ -1,0 +1,82 @@
+"""What calls take and give: plain values, read once from the wire's JSON."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+__all__ = ["Entry", "Event", "Filter", "History", "Info", "Inserted", "Scalar"]
+
+Scalar: TypeAlias = str | int | float | bool
+Event: TypeAlias = dict[str, Any]
+Filter: TypeAlias = Mapping[str, Scalar | Iterable[Scalar]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event with its place in the log."""
+
+    cursor: str
+    """The place: everything up to and with this entry. Compare for equality only."""
+    time: int
+    """When the store took it, in milliseconds since 1970 (UTC). Never decreases."""
+    event: Event
+    """The event as it was inserted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """The acknowledgement of one event."""
+
+    cursor: str
+    """The event's place."""
+    time: int
+    """When the store took it, in milliseconds since 1970 (UTC)."""
+    duplicate: bool
+    """Whether its id was known already, through an earlier attempt of this client too."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A page of the past."""
+
+    entries: list[Entry]
+    """The entries, newest first."""
+    before: str | None
+    """What to give as `before` for the next, older page; None at the end."""
+    cursor: str
+    """What to give as `after` to follow what happens from this page on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What the server says about itself."""
+
+    server: str
+    version: str
+    epoch: str
+    """The identity of the log."""
+    cursor: str
+    """The newest place."""
+    keys: list[str]
+    """The names that a filter may use."""
+    limits: dict[str, Any]
+    """The server's limits by name."""
+
+
+def merge_filter(filter: Filter | None, keys: Filter) -> dict[str, Scalar | list[Scalar]]:
+    """
+    Return one filter from a mapping and keyword arguments, with every collection as a list.
+
+    Raises:
+        TypeError: A key is in both.
+    """
+    given = filter or {}
+    if both := given.keys() & keys.keys():
+        raise TypeError(f"given twice, in filter= and by keyword: {', '.join(sorted(both))}")
+    return {key: _plain(value) for key, value in {**given, **keys}.items()}
+
+
+def _plain(value: Scalar | Iterable[Scalar]) -> Scalar | list[Scalar]:
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        return list(value)
+    return value  # type: ignore[return-value]  # what is no scalar, the server refuses by name
