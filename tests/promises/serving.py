@@ -53,7 +53,8 @@ class Daemon:
                 await asyncio.sleep(0.05)
 
     async def _read(self) -> None:
-        assert self.process and self.process.stdout
+        assert self.process
+        assert self.process.stdout
         while chunk := await self.process.stdout.read(65536):
             self.output += chunk
 
@@ -80,7 +81,8 @@ class Daemon:
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it, and return its exit code."""
-        assert self.process and self._reader
+        assert self.process
+        assert self._reader
         if self.process.returncode is None:
             self.signal(number)
         try:
