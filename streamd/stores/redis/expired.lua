@@ -1,0 +1,31 @@
+#!lua flags=no-writes
+-- Tell which terms the oldest entries below the floor have.
+-- KEYS: meta, log.  ARGV: the known epoch, the last place removed, entries and bytes to look at.
+-- Reply: state, the last place looked at, then the terms, each once.
+
+local state, refusal = read_state()
+if not state then
+  return refusal
+end
+local reply = answer(state)
+local reached, seen, bytes = tonumber(ARGV[2]), {}, 0
+local last = math.min(reached + tonumber(ARGV[3]), state.floor - 1)
+while reached < last and bytes < tonumber(ARGV[4]) do
+  reached = reached + 1
+  local entry = redis.call('HGET', KEYS[2], string.format('%.0f', reached))
+  if entry then
+    bytes = bytes + #entry
+    local nul = string.find(entry, '\0', 1, true)
+    for _ = 1, tonumber(string.match(string.sub(entry, 1, nul - 1), '%d+$')) do
+      local next_nul = string.find(entry, '\0', nul + 1, true)
+      local term = string.sub(entry, nul + 1, next_nul - 1)
+      nul = next_nul
+      if not seen[term] then
+        seen[term] = true
+        reply[#reply + 1] = term
+      end
+    end
+  end
+end
+table.insert(reply, 5, reached)
+return reply

@@ -1,0 +1,223 @@
+"""Connections to a Redis server: one attempt at a time, and what it may have done when it fails."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import hiredis
+from redis import exceptions as driver
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from streamd.errors import StartupError
+from streamd.stores.redis.scripts import Script
+
+__all__ = ["Argument", "Failure", "Link", "read_url"]
+
+logger = logging.getLogger("streamd.stores.redis")
+
+Argument = str | bytes | int
+
+_CONNECTIONS = 8
+"""Calls under way at a time. Redis does one thing at a time; more would only wait there."""
+
+
+class Failure(Exception):
+    """One attempt failed; `code` is Redis' own word for the reason, or one of ours."""
+
+    def __init__(self, code: str, sentence: str, *, repeat: bool, executed: bool = False) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+        """What is the matter, for people."""
+        self.repeat = repeat
+        """Whether it may pass by itself within seconds."""
+        self.executed = executed
+        """Whether the command may have been executed."""
+
+
+_PASSING = {
+    "LOADING": "Redis is still loading its data",
+    "BUSY": "Redis is busy with a script",
+    "READONLY": "Redis is a read-only replica",
+    "MASTERDOWN": "Redis is a replica without its primary",
+    "CLUSTERDOWN": "the Redis cluster is down",
+    "TRYAGAIN": "the Redis cluster is moving the stream",
+    "OWNER": "Redis has changed hands",
+}
+_LASTING = {
+    "OOM": "Redis is out of memory",
+    "MISCONF": "Redis can't write to its disk",
+    "NOREPLICAS": "Redis has too few replicas in sync",
+    "NOAUTH": "Redis wants a user name and password",
+    "WRONGPASS": "Redis refuses our user name or password",
+    "NOPERM": "Redis denies our user a command or key that streamd needs",
+    "BROKEN": "the stream has entries in Redis, but its meta key is gone",
+    "MOVED": "the stream lives on another node of the Redis cluster",
+    "ASK": "the stream is moving to another node of the Redis cluster",
+}
+_CODES: dict[type[Exception], str] = {
+    # The driver cuts these codes off the text.
+    driver.BusyLoadingError: "LOADING",
+    driver.ReadOnlyError: "READONLY",
+    driver.OutOfMemoryError: "OOM",
+    driver.NoPermissionError: "NOPERM",
+    driver.NoScriptError: "NOSCRIPT",
+    driver.AuthenticationError: "WRONGPASS",
+    driver.MasterDownError: "MASTERDOWN",
+    driver.ClusterDownError: "CLUSTERDOWN",
+    driver.TryAgainError: "TRYAGAIN",
+    driver.MovedError: "MOVED",
+    driver.AskError: "ASK",
+}
+
+
+def _refusal(error: driver.RedisError) -> Failure:
+    """Return what an error means that Redis answered with: the command was not executed."""
+    text = str(error)
+    code = _CODES.get(type(error)) or text.split(" ", 1)[0]
+    if code in _PASSING:
+        return Failure(code, _PASSING[code], repeat=True)
+    if code in _LASTING:
+        return Failure(code, _LASTING[code], repeat=False)
+    if code in ("NOSCRIPT", "KEYS", "SCHEMA"):
+        return Failure(code, text, repeat=False)
+    # A defect of a script shows in its middle: what it had written by then stays.
+    logger.error("Redis answered with an unexpected error: %s", text)
+    return Failure(code, "Redis answered with an unexpected error", repeat=False, executed=True)
+
+
+def read_url(url: str) -> dict[str, Any]:
+    """Return the connection's parameters, or raise StartupError; the password is never shown."""
+    try:
+        return dict(parse_url(url))
+    except ValueError as exc:
+        raise StartupError(
+            "the store's URL is not one of redis://HOST:PORT/DB, rediss://… or unix://PATH"
+        ) from exc
+
+
+class Link:
+    """Run commands and scripts on some connections to one server."""
+
+    def __init__(self, options: Mapping[str, Any], connect_timeout: float) -> None:
+        options = dict(options)
+        self._class: type[AbstractConnection] = options.pop("connection_class", Connection)
+        self._options = options | {
+            # Whoever repeats must know what he repeats: the driver never does by itself.
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": None,
+            "socket_connect_timeout": connect_timeout,
+            "health_check_interval": 0,
+            "driver_info": None,
+            "decode_responses": False,
+            "protocol": 2,
+        }
+        self._idle: list[AbstractConnection] = []
+        self._room = asyncio.Semaphore(_CONNECTIONS)
+        self._closed = False
+        self.database = int(options.get("db", 0))
+        self.where = options.get("path") or (
+            f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        )
+        """The server, for people."""
+
+    async def connect(self) -> AbstractConnection:
+        """Return a new connection; it is the caller's to close."""
+        connection = self._class(**self._options)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call] # so is the driver
+        except BaseException as exc:
+            # Cancelled in the middle of the handshake, what comes next answers nothing.
+            await self.close(connection)
+            if isinstance(exc, (driver.AuthenticationError, driver.BusyLoadingError)):
+                raise _refusal(exc) from exc
+            if isinstance(exc, (driver.ConnectionError, driver.TimeoutError)):
+                raise Failure("UNREACHABLE", "Redis can't be reached", repeat=True) from exc
+            if isinstance(exc, driver.RedisError):
+                raise _refusal(exc) from exc
+            raise
+        return connection
+
+    @staticmethod
+    async def close(connection: AbstractConnection) -> None:
+        """Close a connection at once, whatever is under way on it."""
+        await connection.disconnect(nowait=True)
+
+    async def aclose(self) -> None:
+        """Close all connections, those in use when they are given back; idempotent."""
+        self._closed = True
+        await self._close_idle()
+
+    async def _close_idle(self) -> None:
+        while self._idle:
+            await self.close(self._idle.pop())
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[AbstractConnection]:
+        async with self._room:
+            connection = await self._take()
+            clean = False
+            try:
+                yield connection
+                clean = True
+            except driver.ReadOnlyError:
+                raise  # After a failover the name may lead to another server.
+            except driver.ResponseError:
+                clean = True
+                raise
+            finally:
+                if clean and not self._closed:
+                    self._idle.append(connection)
+                else:
+                    # Half an answer may be on it; and what became of it may have of the others.
+                    await self.close(connection)
+                    await self._close_idle()
+
+    async def _take(self) -> AbstractConnection:
+        while self._idle:
+            connection = self._idle.pop()
+            # Nothing is owed on an idle connection: what can be read is its end.
+            if connection.is_connected and not await connection.can_read():
+                return connection
+            await self.close(connection)
+        return await self.connect()
+
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        *,
+        timeout: float,
+    ) -> list[Any]:
+        """Run a script, sending its source only where Redis does not know it."""
+        command: tuple[Argument, ...] = ("EVALSHA", script.digest, len(keys), *keys, *arguments)
+        try:
+            reply = await self.call(command, timeout=timeout)
+        except Failure as failure:
+            if failure.code != "NOSCRIPT":
+                raise
+            command = ("EVAL", script.source, *command[2:])
+            reply = await self.call(command, timeout=timeout)
+        assert isinstance(reply, list)
+        return reply
+
+    async def call(self, command: tuple[Argument, ...], *, timeout: float) -> Any:
+        """Run one command, once; raise Failure with what that may have done."""
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type] # its stub takes one argument
+        sent = False
+        try:
+            async with asyncio.timeout(timeout), self._connection() as connection:
+                sent = True
+                await connection.send_packed_command(packed, check_health=False)
+                return await connection.read_response()
+        except (driver.ResponseError, driver.BusyLoadingError) as exc:
+            raise _refusal(exc) from exc
+        except TimeoutError as exc:
+            raise Failure("SILENT", "Redis does not answer", repeat=True, executed=sent) from exc
+        except (driver.RedisError, OSError) as exc:
+            raise Failure("LOST", "Redis hung up", repeat=True, executed=sent) from exc

@@ -1,0 +1,60 @@
+#!lua flags=allow-oom
+-- Make this tenure the owner of the log: where it was another's, a new epoch begins behind the newest
+-- entry that is left, and the old one is closed there.
+-- KEYS: meta, log.  ARGV: "", a fresh epoch, the declared keys, the schema's version, the channel.
+
+local mine = tenure()
+if not mine then
+  return refuse_replica()
+end
+
+-- A command that is denied in the middle of a script would leave half a batch behind.
+local needed = {
+  {'HSET', KEYS[1], 'head', '1'}, {'HDEL', KEYS[2], '1'}, {'ZADD', KEYS[2] .. ':', '1', '1'},
+  {'ZREMRANGEBYSCORE', KEYS[2] .. ':', '1', '1'}, {'RENAME', KEYS[2], KEYS[2]}, {'UNLINK', KEYS[2]},
+  {'PEXPIRE', KEYS[2], '1'}, {'PUBLISH', ARGV[5], ''}, {'SET', KEYS[2], ''},
+}
+for _, command in ipairs(needed) do
+  if not redis.acl_check_cmd(unpack(command)) then
+    return redis.error_reply('NOPERM the command ' .. command[1] .. ' is not allowed')
+  end
+end
+
+local names = {'epoch', 'owner', 'chain', 'head', 'floor', 'keys', 'schema'}
+local meta = redis.call('HMGET', KEYS[1], unpack(names))
+local epoch, owner, chain, head, floor = meta[1], meta[2], meta[3], meta[4], meta[5]
+
+if not epoch then
+  if redis.call('EXISTS', KEYS[2]) == 1 then
+    return redis.error_reply('BROKEN the stream has entries, but its meta key is gone')
+  end
+  redis.call(
+    'HSET', KEYS[1], 'epoch', ARGV[2], 'owner', mine, 'chain', '', 'head', 0, 'floor', 1,
+    'swept', 0, 'time', 0, 'ids_since', 0, 'batches_since', 0, 'keys', ARGV[3], 'schema', ARGV[4]
+  )
+  return {ARGV[2], '', 0, 1}
+end
+if meta[7] ~= ARGV[4] then
+  return redis.error_reply('SCHEMA ' .. meta[7])
+end
+if meta[6] ~= ARGV[3] then
+  return redis.error_reply('KEYS ' .. meta[6])
+end
+if owner == mine then
+  return {epoch, chain, head, floor}
+end
+
+-- The chain is `epoch:last epoch:last …`. Cursors up to floor - 2 have expired, whatever their epoch.
+local kept, last = {}, 0
+for closed, fork in string.gmatch(chain, '(%S+):(%d+)') do
+  last = tonumber(fork)
+  if last >= tonumber(floor) - 1 then
+    kept[#kept + 1] = closed .. ':' .. fork
+  end
+end
+if tonumber(head) > last then
+  kept[#kept + 1] = epoch .. ':' .. head
+end
+chain = table.concat(kept, ' ')
+redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'owner', mine, 'chain', chain)
+return {ARGV[2], chain, head, floor}

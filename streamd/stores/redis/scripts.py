@@ -1,0 +1,89 @@
+"""The Lua scripts of the Redis store, and the keys they work on.
+
+All keys of a stream begin with its hash tag, so that a cluster keeps them in one slot: `{feed}meta`,
+`{feed}log`, … and `{feed}:user:291` for the places of a term. A term has the name of a key before its
+colon and nothing else begins with one, so no value can collide with another key.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+
+from streamd.types import Term
+
+__all__ = [
+    "APPEND",
+    "EXPIRED",
+    "OPEN",
+    "REMOVE",
+    "RETAIN",
+    "SCAN",
+    "SEARCH",
+    "STATE",
+    "Names",
+    "Script",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script as Redis knows it: by its source, or by the digest of that once it was sent."""
+
+    name: str
+    source: bytes
+    digest: str
+
+
+def _load(name: str) -> Script:
+    folder = files(__package__)
+    # The first line must stay the first: it says how Redis is to treat the script.
+    first, _, rest = folder.joinpath(f"{name}.lua").read_bytes().partition(b"\n")
+    source = b"\n".join((first, folder.joinpath("common.lua").read_bytes(), rest))
+    return Script(name, source, sha1(source, usedforsecurity=False).hexdigest())
+
+
+OPEN = _load("open")
+STATE = _load("state")
+APPEND = _load("append")
+SCAN = _load("scan")
+SEARCH = _load("search")
+RETAIN = _load("retain")
+EXPIRED = _load("expired")
+REMOVE = _load("remove")
+
+
+class Names:
+    """The keys of one stream, and its channel."""
+
+    __slots__ = (
+        "batches",
+        "channel",
+        "ids",
+        "lease",
+        "log",
+        "meta",
+        "old_batches",
+        "old_ids",
+        "tag",
+    )
+
+    def __init__(self, stream: str, database: int) -> None:
+        self.tag = tag = f"{{{stream}}}"
+        self.meta = tag + "meta"
+        """A hash: epoch, owner, chain, head, floor, what is removed, keys, schema, times."""
+        self.log = tag + "log"
+        """A hash: entries by place."""
+        self.ids = tag + "ids"
+        """A hash: places and digests by insert id, of the last lifetime or less."""
+        self.old_ids = tag + "ids-old"
+        """The same, of the lifetime before."""
+        self.batches = tag + "batches"
+        self.old_batches = tag + "batches-old"
+        self.lease = tag + "lease"
+        """Who removes what is no longer retained."""
+        # Channels are the same in all databases of a server.
+        self.channel = f"{tag}entries@{database}"
+
+    def term(self, term: Term) -> str:
+        """Return the key of a term's places: a sorted set, the score being the place."""
+        return f"{self.tag}:{term}"

@@ -1,0 +1,160 @@
+"""The tail: every new entry in order, pushed by Redis and made complete by reading."""
+
+import asyncio
+import logging
+from random import Random
+
+from redis import exceptions as driver
+from redis.asyncio.connection import AbstractConnection
+
+from streamd.cursor import Chain
+from streamd.errors import CallError
+from streamd.log import LogState, Run, unpack
+from streamd.stores.redis.access import Access
+from streamd.stores.redis.link import Failure
+from streamd.stores.redis.replies import Published, read_published
+from streamd.stores.redis.scripts import SCAN
+from streamd.types import Seq
+
+__all__ = ["Follower"]
+
+logger = logging.getLogger("streamd.stores.redis")
+
+_RUN_ENTRIES = 1_000
+_RUN_BYTES = 1 << 20
+_LONGEST_PAUSE = 2.0
+"""Seconds between attempts to connect, at most."""
+
+
+class Follower:
+    """Follow the log from one place on.
+
+    Publishing is a hint and nothing more: a message may be lost without a word, the last one
+    without a successor that would show it. So numbers tell what is missing, and whenever it was
+    quiet for `check` seconds the log itself is read.
+    """
+
+    def __init__(
+        self, access: Access, since: Seq, chain: Chain, *, check: float, random: Random
+    ) -> None:
+        self._access = access
+        self._since = since
+        self._chain = chain
+        self._floor: Seq = 1
+        self._check = check
+        self._random = random
+        self._connection: AbstractConnection | None = None
+        self._due = 0.0
+        """When the log is to be read, by the loop's clock; 0 is at once."""
+        self._failures = 0
+
+    async def next(self) -> Run:
+        """Return the next run, however long that takes."""
+        while True:
+            try:
+                run = await self._advance()
+            except (Failure, CallError, driver.RedisError, OSError, TimeoutError) as exc:
+                await self._lose(exc)
+            else:
+                self._failures = 0
+                if run is not None:
+                    return run
+
+    async def aclose(self) -> None:
+        """Disconnect; idempotent."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await self._access.link.close(connection)
+
+    async def _lose(self, error: Exception) -> None:
+        """Begin anew, after a while."""
+        await self.aclose()
+        # Everything since `_since` is read when the subscription stands again.
+        self._failures += 1
+        logger.warning("the tail lost Redis (%s), attempt %d follows", error, self._failures)
+        longest = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 10))
+        await asyncio.sleep(self._random.uniform(0.2, 1) * longest)
+
+    async def _advance(self) -> Run | None:
+        if self._connection is None:
+            await self._subscribe()
+            return await self._read()
+        clock = asyncio.get_running_loop().time
+        left = self._due - clock()
+        if left <= 0:
+            return await self._look()
+        reply = await self._connection.read_response(timeout=left)
+        if isinstance(reply, list) and reply[0] == b"message":
+            return self._take(read_published(reply[2]))
+        if reply is not None:
+            self._due = 0  # Something unexpected: what it means, the log tells.
+        return None
+
+    async def _subscribe(self) -> None:
+        """Subscribe, and await that it stands: what is appended from now on will come."""
+        async with asyncio.timeout(self._access.deadline):
+            connection = self._connection = await self._access.link.connect()
+            await connection.send_command("SUBSCRIBE", self._access.names.channel)
+            reply = await connection.read_response()
+        if not isinstance(reply, list) or reply[0] != b"subscribe":
+            raise Failure("ANSWER", "Redis did not confirm the subscription", repeat=True)
+
+    def _take(self, published: Published) -> Run | None:
+        """Return the run that a message brings, or None if it brings none or not the next one."""
+        entries = published.entries
+        if published.epoch != self._chain.epoch or entries[0].seq > self._since + 1:
+            self._due = 0
+            return None
+        entries = entries[max(0, self._since + 1 - entries[0].seq) :]
+        if not entries:
+            return None  # The log was read since it was sent.
+        since, self._since = self._since, entries[-1].seq
+        self._floor = max(self._floor, published.floor)
+        self._quiet_from_now()
+        return Run(LogState(self._chain, self._since, self._floor), since, entries, self._since)
+
+    def _quiet_from_now(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._due = now + self._check * self._random.uniform(1, 2)
+
+    async def _look(self) -> Run | None:
+        """Read the log, because a message told of a gap or none came for a while."""
+        told = self._due == 0
+        run = await self._read()
+        if run is not None and not told:
+            # The subscription was silent about this: it may be dead, and never say so.
+            logger.info("the tail found entries that were not published to it, and subscribes anew")
+            await self.aclose()
+        return run
+
+    async def _read(self) -> Run | None:
+        """Read what comes next in the log itself; None if nothing does."""
+        access = self._access
+        since = self._since
+        names = (access.names.meta, access.names.log)
+        while True:
+            arguments = (1, since, _RUN_ENTRIES, _RUN_BYTES, 0)
+            reply = await access.run(SCAN, names, arguments)
+            begin = self._begin(reply.state)
+            if begin == since:
+                break
+            since = begin
+        state, (reached, *members) = reply
+        moved = state.chain != self._chain or since != self._since
+        self._chain, self._since, self._floor = state.chain, int(reached), state.floor
+        if self._since >= state.head:
+            self._quiet_from_now()
+        else:
+            self._due = 0
+        if not members and not moved:
+            return None
+        return Run(state, since, [unpack(member) for member in members], self._since)
+
+    def _begin(self, state: LogState) -> Seq:
+        """Return where the next run begins in a log of this state: where the last one ended, or
+        before that, where the log was forked; or after that, where retention has overtaken us."""
+        since = self._since
+        if state.chain != self._chain:
+            shared = state.chain.shared(self._chain)
+            since = min(since, shared) if shared is not None else state.floor - 1
+        return max(since, state.floor - 1)
