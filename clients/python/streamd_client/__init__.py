@@ -36,7 +36,8 @@ from streamd_client.errors import (
     UnknownOutcome,
     UnknownSubscription,
 )
-from streamd_client.subscription import Feed, FeedState
+from streamd_client.feed import Feed
+from streamd_client.subscription import FeedState
 from streamd_client.values import Entry, Event, Filter, History, Info, Inserted
 
 __all__ = [

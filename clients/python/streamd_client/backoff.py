@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-__all__ = ["Backoff", "full_jitter"]
+__all__ = ["Backoff", "full_jitter", "retry_delay"]
 
 STABLE_AFTER = 5.0  # seconds
 
@@ -28,6 +28,13 @@ def full_jitter(
     doublings = min(attempt + 1, 32)  # keeps the power of two small; the ceiling is long reached
     ceiling: float = min(high, low * 2**doublings)
     return low + random() * (ceiling - low)
+
+
+def retry_delay(attempt: int, retry_after: float | None) -> float:
+    """
+    Return the seconds before a call is repeated, `retry_after` of them at least.
+    """
+    return max(full_jitter(attempt, low=0.1, high=2.0), retry_after or 0.0)
 
 
 class Backoff:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from streamd_client.backoff import Backoff, full_jitter
 from streamd_client.connection import websocket_url
+from streamd_client.feed import Feed, OnGap
 from streamd_client.link import Link
 from streamd_client.protocol import (
     encode_call,
@@ -18,7 +19,7 @@ from streamd_client.protocol import (
     read_inserted_many,
     read_items,
 )
-from streamd_client.subscription import Feed, OnGap
+from streamd_client.subscription import Subscription
 from streamd_client.values import (
     Event,
     Filter,
@@ -260,14 +261,9 @@ class Client:
         """
         merged = merge_filter(filter, keys)
         encode_call(0, "subscribe", merged)  # here, where the mistake is, and not at a reconnect
-        return Feed(
-            self._link,
-            merged,
-            backfill=backfill,
-            after=after,
-            on_gap=on_gap,
-            timeout=self._timeout if timeout is None else timeout,
-        )
+        subscription = Subscription(self._link, merged, backfill=backfill, after=after)
+        seconds = self._timeout if timeout is None else timeout
+        return Feed(subscription, on_gap=on_gap, timeout=seconds)
 
     async def _call(self, method: str, params: dict[str, Any], timeout: float | None) -> Any:
         return await self._link.call(method, params, self._timeout if timeout is None else timeout)

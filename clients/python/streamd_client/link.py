@@ -8,37 +8,31 @@ and the pushes behind it are seen in the order of the wire.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
-from streamd_client.backoff import Backoff, full_jitter
+from streamd_client.backoff import Backoff, retry_delay
+from streamd_client.calls import Answered, Calls
 from streamd_client.connection import Connection, open_socket
 from streamd_client.errors import (
     CallTimeout,
     ClientClosed,
     ConnectionLost,
-    LimitExceeded,
     RpcError,
     StreamdError,
 )
 from streamd_client.protocol import (
     Answer,
-    CallId,
     Closed,
     Failure,
     Message,
     Progress,
     Push,
     Shutdown,
-    encode_call,
 )
 from streamd_client.values import Entry
 
-__all__ = ["Link", "Subscriber", "retry_delay"]
-
-Answered: TypeAlias = Callable[[Answer | StreamdError, int], None]
+__all__ = ["Link", "Subscriber"]
 
 
 class Subscriber(Protocol):
@@ -63,23 +57,6 @@ class Subscriber(Protocol):
         """The link has ended for good."""
 
 
-@dataclass(slots=True)
-class Call:
-    """A call without an answer."""
-
-    frame: bytes
-    answered: Answered
-    lasting: bool
-    """Whether it is sent again after the connection was lost."""
-
-
-def retry_delay(error: RpcError, attempt: int) -> float:
-    """
-    Return the seconds before a call is repeated that failed with a retryable error.
-    """
-    return max(full_jitter(attempt, low=0.1, high=2.0), error.retry_after or 0.0)
-
-
 class Link:
     """
     Args:
@@ -100,12 +77,10 @@ class Link:
         ping_timeout: float,
     ) -> None:
         self._url = url
-        self._message_bytes = message_bytes
         self._backoff = backoff
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
-        self._ids = count(1)
-        self._calls: dict[int, Call] = {}
+        self._calls = Calls(message_bytes)
         self._subscribers: dict[Subscriber, None] = {}
         self._routes: dict[int, Subscriber] = {}
         self._connection: Connection | None = None
@@ -179,15 +154,15 @@ class Link:
         self._backoff.opened()
         self._trouble = None
         self._connection = connection
-        for id, call in self._calls.items():
-            connection.send(id, call.frame)
+        for id, frame in self._calls.frames():
+            connection.send(id, frame)
         for subscriber in list(self._subscribers):
             subscriber.connected()
 
     def _lost(self) -> None:
         self._connection = None
         self._routes.clear()
-        self._calls = {id: call for id, call in self._calls.items() if call.lasting}
+        self._calls.forget_passing()
         for subscriber in list(self._subscribers):
             subscriber.disconnected()
 
@@ -195,9 +170,7 @@ class Link:
         if self._end is not None:
             return
         self._end = error
-        calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.answered(error.again(), 0)
+        self._calls.fail(error)
         for subscriber in list(self._subscribers):
             subscriber.stopped(error)
 
@@ -226,7 +199,7 @@ class Link:
             raise answer or CallTimeout(method, timeout) from self._trouble
 
     async def _pause(self, error: RpcError, attempt: int, deadline: float) -> None:
-        delay = retry_delay(error, attempt)
+        delay = retry_delay(attempt, error.retry_after)
         if not error.retryable or asyncio.get_running_loop().time() + delay >= deadline:
             raise error
         await asyncio.sleep(delay)
@@ -247,6 +220,8 @@ class Link:
             return await future
         finally:
             self._forget(id)
+            if future.done() and not future.cancelled():
+                future.exception()  # seen, also when the caller was cancelled at that moment
 
     def post(
         self, method: str, params: dict[str, Any], answered: Answered, *, lasting: bool = False
@@ -262,10 +237,7 @@ class Link:
         """
         if (end := self.end_error()) is not None:
             raise end
-        id = next(self._ids)
-        frame = encode_call(id, method, params)
-        self._check_size(frame)
-        self._calls[id] = Call(frame, answered, lasting)
+        id, frame = self._calls.add(method, params, answered, lasting=lasting)
         if self._connection is not None:
             self._connection.send(id, frame)
         return id
@@ -276,15 +248,8 @@ class Link:
         """
         return None if self._end is None else self._end.again()
 
-    def _check_size(self, frame: bytes) -> None:
-        # A longer one would cost every call and feed their connection, and again after each
-        # reconnect: the server has no other way to refuse it than to close with 1009.
-        if self._message_bytes is not None and len(frame) > self._message_bytes:
-            data = {"limit": "message_bytes", "max": self._message_bytes, "got": len(frame)}
-            raise LimitExceeded(-32004, "the call is too long for one message", data)
-
     def _forget(self, id: int) -> None:
-        self._calls.pop(id, None)
+        self._calls.forget(id)
         if self._connection is not None:
             self._connection.withdraw(id)
 
@@ -331,9 +296,9 @@ class Link:
                 if (reader := self._routes.get(number)) is not None:
                     reader.received(entry, size)
             case Answer(id):
-                self._answer(id, message, size)
+                self._calls.settle(id, message, size)
             case Failure(id, error):
-                self._answer(id, error, size)
+                self._calls.settle(id, error, size)
             case Progress(cursor, number, live):
                 self._progress(cursor, number, live)
             case Closed(number, error):
@@ -341,11 +306,6 @@ class Link:
                     reader.closed_by_server(error)
             case Shutdown(reconnect_after_ms):
                 self._backoff.told(reconnect_after_ms / 1000)
-
-    def _answer(self, id: CallId, outcome: Answer | StreamdError, size: int) -> None:
-        # Unknown are the answers to calls given up in the meantime, and to the keep-alive ping.
-        if isinstance(id, int) and (call := self._calls.pop(id, None)) is not None:
-            call.answered(outcome, size)
 
     def _progress(self, cursor: str, number: int | None, live: bool) -> None:
         if number is None:

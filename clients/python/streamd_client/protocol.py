@@ -151,25 +151,31 @@ def _message(value: dict[str, Any]) -> Message:
 def _notification(method: str, params: dict[str, Any]) -> Message:
     match method:
         case "event":
-            return Push(params["subscription"], _entry(params))
+            return Push(_a(int, params["subscription"]), _entry(params))
         case "progress":
-            return Progress(
-                params["cursor"], params.get("subscription"), params.get("live") is True
-            )
+            number = params.get("subscription")
+            cursor, live = _a(str, params["cursor"]), params.get("live") is True
+            return Progress(cursor, None if number is None else _a(int, number), live)
         case "closed":
-            return Closed(params["subscription"], _error(params))
+            return Closed(_a(int, params["subscription"]), _error(params))
         case "shutdown":
-            return Shutdown(params["reconnect_after_ms"])
+            return Shutdown(_a(int, params["reconnect_after_ms"]))
         case _:
             return Unknown(method)
 
 
 def _error(value: dict[str, Any]) -> RpcError:
-    return rpc_error(value["code"], value["message"], value.get("data"))
+    return rpc_error(_a(int, value["code"]), _a(str, value["message"]), value.get("data"))
 
 
 def _entry(value: dict[str, Any]) -> Entry:
-    return Entry(value["cursor"], value["time"], value["event"])
+    return Entry(_a(str, value["cursor"]), _a(int, value["time"]), _a(dict, value["event"]))
+
+
+def _a(kind: type[T], value: Any) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} expected, got {type(value).__name__}")
+    return value
 
 
 # Results.
@@ -227,10 +233,10 @@ def read_subscribed(result: Any) -> Subscribed:
 
 def _subscribed(result: dict[str, Any]) -> Subscribed:
     return Subscribed(
-        subscription=result["subscription"],
+        subscription=_a(int, result["subscription"]),
         entries=[_entry(each) for each in result["entries"]],
         before=result["before"],
-        cursor=result["cursor"],
+        cursor=_a(str, result["cursor"]),
         resumed=result["resumed"],
         reason=result.get("reason"),
         live=result["live"],

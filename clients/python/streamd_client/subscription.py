@@ -1,7 +1,7 @@
 """
-A feed: a subscription that outlives its connections, read with `async for`.
+A subscription that outlives its connections: it asks again after each, from where it had got.
 
-The law of `Feed._state`, which only this file changes:
+The law of `Subscription.state`, which only this file changes:
 
     SUBSCRIBING ──answer──→ CATCHING_UP ──live: true──→ LIVE
          ↑ connection lost,      │ too much waits           │
@@ -12,13 +12,10 @@ The law of `Feed._state`, which only this file changes:
 
 import asyncio
 import enum
-import inspect
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any
 
+from streamd_client.backoff import retry_delay
 from streamd_client.errors import (
-    CallTimeout,
     ClientClosed,
     PlaceLost,
     ProtocolError,
@@ -26,15 +23,13 @@ from streamd_client.errors import (
     StreamdError,
 )
 from streamd_client.inbox import Inbox
-from streamd_client.link import Link, retry_delay
+from streamd_client.link import Link
 from streamd_client.protocol import Answer, Subscribed, read_subscribed
 from streamd_client.values import Entry
 
-__all__ = ["Feed", "FeedState", "OnGap"]
+__all__ = ["FeedState", "Subscription"]
 
 PLACE_LOST = -32007
-
-OnGap: TypeAlias = Callable[[PlaceLost], Awaitable[None] | None]
 
 
 class FeedState(enum.Enum):
@@ -52,183 +47,82 @@ class FeedState(enum.Enum):
     """Nothing more is received."""
 
 
-class Feed:
+class Subscription:
     """
-    The entries that match a filter, oldest first, from the past into the future without a gap.
+    One filter on one link, filling an inbox. Nothing here waits; a feed waits on the two events.
 
-    Made by `Client.subscribe`; entered once with `async with`, read by one task with `async for`.
-    The connection may come and go meanwhile. Calls may be made inside the loop's body.
-
-    Iterating raises `PlaceLost` where entries may have been missed, unless `on_gap` was given;
-    iterate again to go on with the newest entries. Any other error is the end of the feed and is
-    raised again by every further attempt.
+    Args:
+        filter: As it goes over the wire.
+        backfill: The entries to ask for where there is no place to go on from.
+        after: The place to begin after.
     """
 
     def __init__(
-        self,
-        link: Link,
-        filter: dict[str, Any],
-        *,
-        backfill: int,
-        after: str | None,
-        on_gap: OnGap | None,
-        timeout: float,
+        self, link: Link, filter: dict[str, Any], *, backfill: int, after: str | None
     ) -> None:
         self._link = link
         self._filter = filter
         self._backfill = backfill
-        self._on_gap = on_gap
-        self._timeout = timeout
-        self._inbox = Inbox(after)
-        self._state = FeedState.SUBSCRIBING
         self._number: int | None = None
-        self._before: str | None = None
-        self._end: StreamdError | None = None
-        self._entered = False
-        self._reading = False
         self._attempt = 0
         self._retry: asyncio.TimerHandle | None = None
-        self._answered_once = asyncio.Event()
-        self._changed = asyncio.Event()
-
-    # What it tells.
-
-    @property
-    def cursor(self) -> str | None:
-        """
-        The place to store, and to give as `after` tomorrow.
-
-        It is the last entry whose loop body has finished: it moves when the next one is asked
-        for, and with the server's progress while nothing waits. None before the first place.
-        """
-        return self._inbox.cursor
+        self.inbox = Inbox(after)
+        """What was received and not taken yet."""
+        self.state = FeedState.SUBSCRIBING
+        self.before: str | None = None
+        """Where the history older than the last backfill begins."""
+        self.end: StreamdError | None = None
+        """Why it is closed; None if it is not, or was closed by its owner."""
+        self.answered = asyncio.Event()
+        """Set when the server has accepted it for the first time, and when it is closed."""
+        self.changed = asyncio.Event()
+        """Set when there is something to take, and when it is closed. Cleared by its reader."""
 
     @property
-    def before(self) -> str | None:
-        """What to give to `Client.history` for the entries older than the last backfill."""
-        return self._before
-
-    @property
-    def state(self) -> FeedState:
-        """Where the feed stands."""
-        return self._state
-
-    @property
-    def live(self) -> bool:
-        """Whether everything up to now has been received."""
-        return self._state is FeedState.LIVE
+    def trouble(self) -> StreamdError | None:
+        """Why there is no connection now, if that is known."""
+        return self._link.trouble
 
     # Life.
 
-    async def __aenter__(self) -> Self:
+    def open(self) -> None:
         """
-        Subscribe, and wait for the server to accept it.
+        Subscribe now or when there is a connection, and after every reconnect.
 
         Raises:
-            RpcError: The server refused, e.g. a key it does not know.
-            CallTimeout: It did not answer in time.
             ClientStopped: The client has ended.
         """
-        if self._entered:
-            raise RuntimeError("a feed can be entered only once")
-        self._entered = True
-        try:
-            self._link.attach(self)
-            await self._wait_for_answer()
-            if self._end is not None:
-                raise self._end.again()
-        except BaseException:
-            await self.close()
-            raise
-        return self
+        self._link.attach(self)
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def resume(self) -> None:
         """
-        Unsubscribe.
+        Fetch what was left on the server, now that the inbox is empty.
         """
-        await self.close()
+        if self.state is FeedState.PAUSED:
+            self.state = FeedState.SUBSCRIBING
+            if self._link.connected:
+                self._subscribe()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """
-        Unsubscribe and end the iteration, also one that is waiting. Idempotent.
-
-        What was received and not taken is dropped; `cursor` stays readable.
+        Unsubscribe and drop what waits. Idempotent.
         """
-        self._inbox.clear()
+        self.inbox.clear()
         self._finish(None)
-
-    async def _wait_for_answer(self) -> None:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._answered_once.wait()
-        except TimeoutError:
-            raise CallTimeout("subscribe", self._timeout) from self._link.trouble
-
-    # Reading.
-
-    def __aiter__(self) -> Self:
-        """
-        Go on where the last iteration stopped.
-        """
-        return self
-
-    async def __anext__(self) -> Entry:
-        """
-        Return the next entry; the one before it is finished now.
-
-        Raises:
-            PlaceLost: Entries may have been missed, and `on_gap` was not given.
-            StreamdError: The feed has ended by itself.
-        """
-        if not self._entered:
-            raise RuntimeError("enter the feed with `async with` before iterating")
-        if self._reading:
-            raise RuntimeError("another task is reading this feed")
-        self._reading = True
-        try:
-            return await self._next()
-        finally:
-            self._reading = False
-
-    async def _next(self) -> Entry:
-        while True:
-            self._changed.clear()
-            item = self._inbox.take()
-            if isinstance(item, Entry):
-                return item
-            if isinstance(item, PlaceLost):
-                await self._report(item)
-            elif self._state is FeedState.CLOSED:
-                raise StopAsyncIteration if self._end is None else self._end.again()
-            else:
-                self._resume()
-                await self._changed.wait()
-
-    async def _report(self, gap: PlaceLost) -> None:
-        if self._on_gap is None:
-            raise gap
-        result = self._on_gap(gap)
-        if inspect.isawaitable(result):
-            await result
 
     # Subscribing.
 
     def _subscribe(self) -> None:
         self._retry = None
         params = {"filter": self._filter, "backfill": self._backfill}
-        if self._inbox.position is not None:
-            params["after"] = self._inbox.position
+        if self.inbox.position is not None:
+            params["after"] = self.inbox.position
         try:
-            self._link.post("subscribe", params, self._answered)
+            self._link.post("subscribe", params, self._settled)
         except StreamdError as exc:
             self._finish(exc)
 
-    def _answered(self, outcome: Answer | StreamdError, size: int) -> None:
+    def _settled(self, outcome: Answer | StreamdError, size: int) -> None:
         if isinstance(outcome, StreamdError):
             self._refused(outcome)
             return
@@ -237,7 +131,7 @@ class Feed:
         except ProtocolError as exc:
             self._finish(exc)
             return
-        if self._state is FeedState.CLOSED:
+        if self.state is FeedState.CLOSED:
             self._link.unsubscribe(subscribed.subscription)
         else:
             self._accepted(subscribed, size)
@@ -246,39 +140,33 @@ class Feed:
         self._attempt = 0
         self._number = subscribed.subscription
         self._link.route(self._number, self)
-        self._state = FeedState.LIVE if subscribed.live else FeedState.CATCHING_UP
+        self.state = FeedState.LIVE if subscribed.live else FeedState.CATCHING_UP
         if subscribed.resumed is False:
             self._lose("the place in the log is gone", {"reason": subscribed.reason})
         if not subscribed.resumed:
-            self._before = subscribed.before
+            self.before = subscribed.before
         for entry in subscribed.entries:
-            self._inbox.put(entry, size // len(subscribed.entries))
-        self._inbox.mark(subscribed.cursor)
-        self._answered_once.set()
-        self._changed.set()
+            self.inbox.put(entry, size // len(subscribed.entries))
+        self.inbox.mark(subscribed.cursor)
+        self.answered.set()
+        self.changed.set()
 
     def _refused(self, error: StreamdError) -> None:
-        if self._state is FeedState.CLOSED:
+        if self.state is FeedState.CLOSED:
             return
         if isinstance(error, RpcError) and error.retryable:
-            delay = retry_delay(error, self._attempt)
+            delay = retry_delay(self._attempt, error.retry_after)
             self._attempt += 1
             self._retry = asyncio.get_running_loop().call_later(delay, self._subscribe)
         else:
             self._finish(error)
 
     def _lose(self, message: str, data: Any) -> None:
-        self._inbox.gap(PlaceLost(PLACE_LOST, message, data, self._inbox.position))
+        self.inbox.gap(PlaceLost(PLACE_LOST, message, data, self.inbox.position))
 
     def _pause(self) -> None:
         self._leave()
-        self._state = FeedState.PAUSED
-
-    def _resume(self) -> None:
-        if self._state is FeedState.PAUSED:
-            self._state = FeedState.SUBSCRIBING
-            if self._link.connected:
-                self._subscribe()
+        self.state = FeedState.PAUSED
 
     def _leave(self) -> None:
         if self._number is not None:
@@ -286,60 +174,72 @@ class Feed:
             self._number = None
 
     def _finish(self, error: StreamdError | None) -> None:
-        if self._state is FeedState.CLOSED:
+        if self.state is FeedState.CLOSED:
             return
-        self._state = FeedState.CLOSED
-        self._end = error
+        self.state = FeedState.CLOSED
+        self.end = error
         if self._retry is not None:
             self._retry.cancel()
         self._leave()
         self._link.detach(self)
-        self._answered_once.set()
-        self._changed.set()
+        self.answered.set()
+        self.changed.set()
 
     # What the link tells (`link.Subscriber`).
 
     def connected(self) -> None:
-        """Strictly private."""
-        if self._state is FeedState.SUBSCRIBING:
+        """
+        Subscribe on a new connection.
+        """
+        if self.state is FeedState.SUBSCRIBING:
             self._subscribe()
 
     def disconnected(self) -> None:
-        """Strictly private."""
+        """
+        Forget the connection's number.
+        """
         self._number = None
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        if self._state is not FeedState.PAUSED:
-            self._state = FeedState.SUBSCRIBING
+        if self.state is not FeedState.PAUSED:
+            self.state = FeedState.SUBSCRIBING
 
     def received(self, entry: Entry, size: int) -> None:
-        """Strictly private."""
-        if self._inbox.has_room(size):
-            self._inbox.put(entry, size)
-            self._changed.set()
+        """
+        Keep an entry, or pause if too much waits.
+        """
+        if self.inbox.has_room(size):
+            self.inbox.put(entry, size)
+            self.changed.set()
         else:
             self._pause()
 
     def progressed(self, cursor: str, live: bool) -> None:
-        """Strictly private."""
-        self._inbox.mark(cursor)
+        """
+        Note how far the server has got.
+        """
+        self.inbox.mark(cursor)
         if live:
-            self._state = FeedState.LIVE
+            self.state = FeedState.LIVE
 
     def closed_by_server(self, error: RpcError) -> None:
-        """Strictly private."""
+        """
+        Go on with a gap after a lost place; end, or try again, as the error says.
+        """
         self._number = None
-        self._state = FeedState.SUBSCRIBING
+        self.state = FeedState.SUBSCRIBING
         if isinstance(error, PlaceLost):
             self._lose(error.message, error.data)
-            self._changed.set()
+            self.changed.set()
             self._subscribe()
         else:
             self._refused(error)
 
     def stopped(self, error: StreamdError) -> None:
-        """Strictly private."""
+        """
+        End with the link.
+        """
         if isinstance(error, ClientClosed):
-            self._inbox.clear()
+            self.inbox.clear()
         self._finish(error)

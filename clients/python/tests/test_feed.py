@@ -31,7 +31,7 @@ async def numbers(feed, count):
 async def nothing_waits(feed):
     """Assert that no entry is there, by asking for one and for the server's answer."""
     waiting = asyncio.ensure_future(anext(feed))
-    await feed._link.call("ping", {}, 10)
+    await feed._subscription._link.call("ping", {}, 10)
     assert not waiting.done()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -286,7 +286,7 @@ async def test_a_slow_body_costs_bounded_memory_and_loses_nothing(server, client
         push(server, *range(5_000))
         await server.until(lambda: server.called("unsubscribe"))
         assert feed.state is FeedState.PAUSED
-        assert len(feed._inbox) == MAX_ENTRIES
+        assert len(feed._subscription.inbox) == MAX_ENTRIES
         push(server, *range(5_000, 5_010))
         assert await numbers(feed, 5_010) == list(range(5_010))
         await nothing_waits(feed)
@@ -299,7 +299,7 @@ async def test_large_entries_are_bounded_by_bytes(server, client):
     async with client.subscribe(after="start") as feed:
         push(server, *range(100), text="x" * 60_000)
         await server.until(lambda: server.called("unsubscribe"))
-        assert 60 < len(feed._inbox) < 75
+        assert 60 < len(feed._subscription.inbox) < 75
         assert await numbers(feed, 100) == list(range(100))
 
 
