@@ -86,6 +86,12 @@ class Wire:
         assert "result" in answer, answer
         return answer["result"]
 
+    async def closed(self) -> int | None:
+        """Wait until the server has closed the connection; return the code it gave."""
+        async with asyncio.timeout(20):
+            await self._socket.wait_closed()
+        return self._socket.close_code
+
     async def cut(self) -> None:
         """Break the connection without a word."""
         self._socket.transport.abort()
