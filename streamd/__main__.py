@@ -1,0 +1,6 @@
+"""`python -m streamd`."""
+
+from streamd.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The ASGI application of one worker process: made of settings, it opens and closes with uvicorn's lifespan."""
+
+import logging
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from streamd.config import Settings
+from streamd.errors import StartupError
+from streamd.stores import open_store
+from streamd.transports.gate import Gate
+from streamd.transports.http import http_app
+from streamd.transports.websocket import text_frame
+from streamd.worker import Worker
+
+__all__ = ["Application"]
+
+logger = logging.getLogger("streamd.application")
+
+
+class Application:
+    """Serve what the settings say.
+
+    It can be pickled before it is opened: that is how it gets into worker processes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.failure: StartupError | None = None
+        """Why it did not open."""
+        self.gate: Gate | None = None
+        self._http: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or live through one lifespan (ASGI 3.0)."""
+        if scope["type"] == "lifespan":
+            await self._live(scope["state"], receive, send)
+        else:
+            assert self._http is not None
+            await self._http(scope, receive, send)
+
+    async def _live(self, state: dict[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.open()
+        except StartupError as exc:
+            self.failure = exc
+            # In a worker process there is nobody else to say it.
+            message = str(exc) if self.settings.workers > 1 else ""
+            await send({"type": "lifespan.startup.failed", "message": message})
+            return
+        state["gate"] = self.gate
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def open(self) -> None:
+        """Open the store and begin to serve; raise StartupError."""
+        stream = self.settings.to_stream()
+        door = self.settings.to_door()
+        worker = Worker(open_store(self.settings.store, stream), stream, frame=text_frame)
+        try:
+            await worker.open()
+        except StartupError:
+            await worker.aclose()
+            raise
+        self.gate = Gate(worker, door)
+        self._http = http_app(self.gate)
+        self.gate.open()
+
+    async def aclose(self) -> None:
+        """End everything; idempotent."""
+        if self.gate is None:
+            return
+        await self.gate.aclose()
+        await self.gate.worker.aclose()

@@ -1,0 +1,35 @@
+"""The command `streamd`."""
+
+import sys
+
+import typer
+
+from streamd.commands.serve import serve
+from streamd.errors import StreamdError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="streamd",
+    help="A WebSocket real-time feed server: one filter for query and push, and no event lost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """A WebSocket real-time feed server: one filter for query and push, and no event lost."""
+
+
+app.command(epilog="Exit codes: 0 stopped as told, 1 could not start, 2 wrong usage.")(serve)
+
+
+def main() -> None:
+    """Run the command; an error that we foresaw is a sentence, not a traceback."""
+    try:
+        app()
+    except StreamdError as exc:
+        print(f"streamd: {exc}", file=sys.stderr)
+        sys.exit(1)

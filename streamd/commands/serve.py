@@ -1,0 +1,79 @@
+"""`streamd serve`: its options are the settings."""
+
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from streamd.config import LIMITS, PREFIX, Settings, load_settings, without_secrets
+from streamd.server import Address
+from streamd.server import serve as run
+
+__all__ = ["serve"]
+
+_FIRST = ("host", "port", "keys", "store", "stream", "workers", "window", "max_events", "max_age")
+"""The options that are asked for most, in the order of the help."""
+
+
+def serve(**options: Any) -> None:
+    """Start the server."""
+    settings = load_settings(**options)
+    run(settings, on_started=lambda address: _announce(settings, address))
+
+
+def _announce(settings: Settings, address: Address) -> None:
+    store = without_secrets(settings.store)
+    if store.startswith("memory:"):
+        store += "   (the events live as long as this process)"
+    url = "" if address.port == 8080 else f" --url {address.ws_url}"
+    lines = (
+        f"streamd serves {address.ws_url} and {address.url}",
+        f"  store   {store}",
+        f"  stream  {settings.stream}",
+        f"  keys    {settings.keys}",
+        "",
+        "Follow the feed in one terminal, insert an event in another:",
+        f"  .venv/bin/streamd tail user=291{url}",
+        f"""  .venv/bin/streamd insert '{{"kind": "watch", "user": 291, "repo": 2842}}'{url}""",
+        "",
+    )
+    typer.echo("\n".join(lines))
+
+
+def _options() -> list[inspect.Parameter]:
+    others = [name for name in Settings.model_fields if name not in (*_FIRST, *LIMITS)]
+    limits = [name for name in LIMITS if name not in _FIRST]
+    panels = {"Server": (*_FIRST, *others), "Limits": limits}
+    return [_option(name, panel) for panel, names in panels.items() for name in names]
+
+
+def _option(name: str, panel: str) -> inspect.Parameter:
+    """Make an option of a setting. It is only taken as text here: what it may be, the settings say."""
+    field = Settings.model_fields[name]
+    several = isinstance(field.default, list)
+    default = "" if several or field.default is None else f" (default {field.default})"
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        metavar=_metavar(field.default),
+        help=f"{field.description}{default}",
+        show_default=False,
+        rich_help_panel=panel,
+    )
+    kind: Any = list[str] | None if several else str | None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+def _metavar(default: object) -> str:
+    return {int: "N", float: "SECONDS", list: "NAME"}.get(type(default), "TEXT")
+
+
+_parameters = _options()
+serve.__signature__ = inspect.Signature(_parameters)  # type: ignore[attr-defined]  # typer reads options off it
+serve.__annotations__ = {parameter.name: parameter.annotation for parameter in _parameters}
+serve.__doc__ = f"""Start the server.
+
+Every option can also be given in the environment, as {PREFIX}PORT=8080, and in a TOML file,
+as port = 8080. Flags come before the environment, the environment before the file.
+"""

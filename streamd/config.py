@@ -1,0 +1,238 @@
+"""Settings: one flat name each, from flags, the environment, a TOML file or the default, in this order.
+
+`--window 1000`, `STREAMD_WINDOW=1000` and `window = 1000` are the same setting. A name that is none is
+an error wherever it stands. The limits of `streamd.limits.Limits` are settings by their own names, all
+but the limit `keys`: that name says which keys there are.
+"""
+
+import dataclasses
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationError, create_model, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from streamd.errors import StartupError
+from streamd.event import Keys
+from streamd.limits import Limits
+from streamd.stores.base import Stream
+from streamd.transports.door import Door
+
+__all__ = ["LIMITS", "PREFIX", "Settings", "load_settings", "without_secrets"]
+
+PREFIX = "STREAMD_"
+"""What the names of settings begin with in the environment."""
+
+_NOT_OURS = ("STREAMD_TEST_", "STREAMD_URL")
+"""Names in the environment that mean something to tests and to clients."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
+_SIZE = re.compile(r"(\d+)\s*((?:[KMG]i)?B)?")
+_STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def _read_duration(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("write seconds, or a number with a unit such as 90s, 15m, 12h or 30d")
+    return float(match[1]) * _SECONDS[match[2] or "s"]
+
+
+def _read_size(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("write bytes, or a number with a unit such as 64KiB or 1MiB")
+    return int(match[1]) * _BYTES[match[2] or "B"]
+
+
+def _read_none(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+def _read_list(value: object) -> object:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError("write names, separated by commas")
+    parts = [part.strip() for item in items for part in item.split(",")]
+    return [part for part in parts if part]
+
+
+_Names = Annotated[list[str], NoDecode, BeforeValidator(_read_list)]
+
+
+def _limit_settings() -> dict[str, Any]:
+    """Make a setting of every limit: its type, default and help are the dataclass's."""
+    types = get_type_hints(Limits)
+    return {
+        limit.name: (
+            _setting_type(limit.name, types[limit.name]),
+            Field(limit.default, description=limit.metadata["help"]),
+        )
+        for limit in dataclasses.fields(Limits)
+        if limit.name != "keys"
+    }
+
+
+def _setting_type(name: str, declared: Any) -> Any:
+    if declared in (int, int | None):
+        number: Any = Annotated[int, Field(ge=1)]
+        if name.endswith("_bytes"):
+            number = Annotated[number, BeforeValidator(_read_size)]
+    else:
+        number = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_read_duration)]
+    if declared in (int | None, float | None):
+        return Annotated[number | None, BeforeValidator(_read_none)]
+    return number
+
+
+if TYPE_CHECKING:
+    _LimitSettings = BaseSettings
+else:
+    _LimitSettings = create_model("_LimitSettings", __base__=BaseSettings, **_limit_settings())
+
+LIMITS = tuple(_limit_settings())
+"""The names of the settings that are limits."""
+
+
+class Settings(_LimitSettings):
+    """What a server is told; the limits are attributes too, generated from Limits."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address or name to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes any free one")
+    keys: str = Field("user,kind,repo", description="declared keys: name or name=path, with commas")
+    store: str = Field(
+        "memory:", description="URL of the store: memory:, redis://, rediss:// or unix://"
+    )
+    stream: str = Field("streamd", description="name of the stream within the store")
+    workers: int = Field(1, ge=1, le=256, description="worker processes; more than one need Redis")
+    allow_host: _Names = Field([], description="further names that this server goes by (Host)")
+    allow_origin: _Names = Field([], description="web pages that may come in (Origin)")
+    config: Path | None = Field(None, description="TOML file with settings by these names")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put flags first, then the environment, then the file that one of them names."""
+        path = init_settings().get("config") or env_settings().get("config")
+        file = {} if path is None else _read_toml(Path(path))
+        return init_settings, env_settings, InitSettingsSource(settings_cls, file)
+
+    @field_validator("stream")
+    @classmethod
+    def _check_stream(cls, name: str) -> str:
+        if not _STREAM.fullmatch(name):
+            raise ValueError("a stream's name has 1 to 64 letters, digits, dots, - or _")
+        return name
+
+    @property
+    def limits(self) -> Limits:
+        """The limits alone."""
+        return Limits(**{name: getattr(self, name) for name in LIMITS})
+
+    def to_stream(self) -> Stream:
+        """Return the stream to be served; raise StartupError for keys that can't be."""
+        limits = self.limits
+        return Stream(self.stream, Keys.parse(self.keys, limits), limits)
+
+    def to_door(self) -> Door:
+        """Return the door; raise StartupError for hosts or origins that can't be."""
+        return Door(hosts=[self.host, *self.allow_host], origins=self.allow_origin)
+
+    def check(self) -> None:
+        """Raise StartupError for what no server can be started with."""
+        self.to_stream()
+        self.to_door()
+        limits = self.limits
+        if limits.pong >= limits.ping:
+            raise StartupError("pong must be less than ping: a verdict comes before the next ping")
+        if self.workers > 1 and urlsplit(self.store).scheme == "memory":
+            raise StartupError(
+                "workers must be 1 with the store memory:, whose events only one process sees; "
+                "for more name a store that they can share, such as --store redis://localhost"
+            )
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Return the settings as flags, environment and file give them; raise StartupError."""
+    _check_environment(os.environ)
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as exc:
+        raise StartupError("; ".join(_sentences(exc))) from None
+    settings.check()
+    return settings
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise StartupError(f"config: {path} can't be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise StartupError(f"config: {path} is not TOML: {exc}") from exc
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    for name in environment:
+        setting = name.upper().removeprefix(PREFIX)
+        if setting == name.upper() or name.upper().startswith(_NOT_OURS):
+            continue
+        if setting.lower() not in Settings.model_fields:
+            raise StartupError(f"{name} is in the environment, {_no_setting(setting.lower())}")
+
+
+def _no_setting(name: str) -> str:
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "; see streamd serve --help"
+    return f"but {name!r} is not a setting{hint}"
+
+
+def _sentences(exc: ValidationError) -> list[str]:
+    """Say what is wrong, and with which setting; never a value: it may be a secret."""
+    sentences = []
+    for error in exc.errors(include_input=False, include_url=False, include_context=False):
+        name = str(error["loc"][0]) if error["loc"] else "settings"
+        if error["type"] == "extra_forbidden":
+            sentences.append(f"{name} is given, {_no_setting(name)}")
+            continue
+        message = error["msg"].removeprefix("Value error, ")
+        sentence = f"{name} (--{name.replace('_', '-')}, {PREFIX}{name.upper()}): {message}"
+        if sentence not in sentences:
+            sentences.append(sentence)
+    return sentences
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL fit for eyes and logs: without password and query."""
+    scheme, slashes, rest = url.partition("?")[0].partition("://")
+    user, at, place = rest.rpartition("@")
+    if at and ":" in user:
+        user = f"{user.partition(':')[0]}:***"
+    return f"{scheme}{slashes}{user}{at}{place}"

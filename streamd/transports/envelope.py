@@ -1,0 +1,96 @@
+"""The envelope of AwesomeStream 0.1 (2010), so that its client works unchanged. No I/O.
+
+{"id": …, "method": "items", "args": [1, 3], "kwargs": {"user": [23, 291]}}
+{"id": …, "result": [ … ], "error": null}
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from streamd import jsonrpc
+from streamd.errors import CallError, InvalidParams, InvalidRequest
+from streamd.limits import Limits
+from streamd.types import Json, JsonObject
+
+__all__ = ["Envelope", "read_envelope"]
+
+_BY_POSITION = ("start", "end")
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One call of AwesomeStream's client."""
+
+    id: bytes
+    """As JSON, of whatever type it was."""
+    method: Json
+    args: Json
+    kwargs: Json
+
+    def to_call(self) -> tuple[str, JsonObject | list[Any]]:
+        """Return the method and its params as they are here; raise CallError for what can't be a call."""
+        if not isinstance(self.method, str):
+            raise InvalidRequest("a call needs a method, as a string")
+        if not isinstance(self.args, list) or not isinstance(self.kwargs, dict):
+            raise InvalidRequest("args must be a list and kwargs an object")
+        if self.method == "items":
+            return "items", self._items_params()
+        if self.args and self.kwargs:
+            raise InvalidParams(f"{self.method} takes args or kwargs, not both")
+        return self.method, self.args or self.kwargs
+
+    def _items_params(self) -> JsonObject:
+        """Take start and end by position or by name; every other name is a key."""
+        if len(self.args) > len(_BY_POSITION):
+            raise InvalidParams(f"items takes at most {len(_BY_POSITION)} args")
+        params: JsonObject = dict(zip(_BY_POSITION, self.args, strict=False))
+        wanted: JsonObject = {}
+        for name, value in self.kwargs.items():
+            if name in params:
+                raise InvalidParams(f"items has two values for {name}")
+            if name in _BY_POSITION:
+                params[name] = value
+            else:
+                wanted[name] = value
+        return {"filter": wanted, **params}
+
+    def result(self, result: bytes) -> bytes:
+        """Return the answer with a result, given as JSON."""
+        return b'{"id":%b,"result":%b,"error":null}' % (self.id, result)
+
+    def error(self, error: CallError) -> bytes:
+        """Return the answer that tells of an error; this envelope has room for a text only."""
+        text = orjson.dumps(error.message)
+        return b'{"id":%b,"result":null,"error":%b}' % (self.id, text)
+
+
+def read_envelope(body: bytes, limits: Limits) -> Envelope | None:
+    """Return the envelope that `body` is, or None if it is something else."""
+    if b'"args"' not in body and b'"kwargs"' not in body:
+        return None
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if (
+        not isinstance(message, dict)
+        or "jsonrpc" in message
+        or not {"args", "kwargs"} & set(message)
+    ):
+        return None
+    message = _with_marks(body, limits)
+    return Envelope(
+        id=orjson.dumps(message.get("id")),
+        method=message.get("method"),
+        args=message.get("args", []),
+        kwargs=message.get("kwargs", {}),
+    )
+
+
+def _with_marks(body: bytes, limits: Limits) -> JsonObject:
+    """Read it as params, whose integers out of range are marked: orjson makes them floats in silence."""
+    incoming = jsonrpc.parse(b'{"jsonrpc":"2.0","method":"","params":%b}' % body, limits)
+    params = incoming.calls[0].params if incoming.calls else {}
+    return params if isinstance(params, dict) else {}

@@ -1,0 +1,142 @@
+"""What all connections of one worker share, and how they all come to an end."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from uvicorn.server import ServerState
+
+from streamd.limits import Limits
+from streamd.transports.door import Door
+from streamd.transports.keepalive import Keepalive, Pinged
+from streamd.worker import Worker
+
+__all__ = ["SERVICE_RESTART", "Gate"]
+
+SERVICE_RESTART = 1012
+"""The close code that means: the server stops, another or the same will be there soon."""
+
+_SLICE = 0.02
+"""Seconds between two slices of a drain."""
+_PER_SECOND = 1_000
+"""Connections that are told to go in a second, if the time for it suffices."""
+_SPREADING = 0.6
+"""The part of the drain time over which connections are told; the rest is for their answers."""
+_SOONEST_RETURN = 0.1
+"""Seconds before which nobody is asked to come back."""
+
+
+class Drained(Pinged, Protocol):
+    """A connection that can be told to go."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls not answered yet."""
+
+    def drain(self, reconnect_after_ms: int) -> None:
+        """Say that the server stops; begin no further call."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake."""
+
+
+class Gate:
+    """Hold what connections have in common: the worker, the door, the wheel, and whether they must go.
+
+    It stands in uvicorn's set of connections for all WebSockets: uvicorn calls `shutdown` on each
+    member of the set when it has stopped to accept, and waits until they have left it.
+    """
+
+    def __init__(self, worker: Worker, door: Door) -> None:
+        self.worker = worker
+        self.door = door
+        self.limits: Limits = worker.stream.limits
+        self.keepalive: Keepalive[Drained] = Keepalive(self.limits)
+        self.draining = False
+        self._state: ServerState | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether new peers will be served."""
+        return self.worker.ready and not self.draining
+
+    def open(self) -> None:
+        """Begin to look after connections."""
+        self._tasks.append(asyncio.create_task(self.keepalive.run(), name="keepalive"))
+
+    async def aclose(self) -> None:
+        """End what runs here; idempotent."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    def attach(self, state: ServerState) -> None:
+        """Stand in the server's set of connections; idempotent."""
+        if self._state is None:
+            self._state = state
+            state.connections.add(self)  # type: ignore[arg-type]  # the set is of protocols; of a member only `shutdown` is used
+
+    # Coming to an end.
+
+    def shutdown(self) -> None:
+        """Begin to drain; uvicorn calls this."""
+        self.draining = True
+        self._tasks.append(asyncio.create_task(self._drain(), name="drain"))
+
+    async def _drain(self) -> None:
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.limits.drain):
+                    await self._send_away()
+        finally:
+            self._abort_all()
+            if self._state is not None:
+                self._state.connections.discard(self)
+
+    async def _send_away(self) -> None:
+        peers = list(self.keepalive)
+        random.shuffle(peers)
+        spread = min(len(peers) / _PER_SECOND, self.limits.drain * _SPREADING)
+        per_slice = max(1, round(len(peers) * _SLICE / spread)) if spread > 0 else 1
+        waiting: set[Drained] = set()
+        for first in range(0, len(peers), per_slice):
+            told = peers[first : first + per_slice]
+            for peer in told:
+                peer.drain(self._reconnect_after_ms(spread))
+            waiting = self._close_idle(waiting | set(told))
+            await asyncio.sleep(_SLICE)
+        while waiting:
+            waiting = self._close_idle(waiting)
+            await asyncio.sleep(_SLICE)
+        while len(self.keepalive) or self._others():  # noqa: ASYNC110 - uvicorn's set tells nobody
+            await asyncio.sleep(_SLICE)
+
+    @staticmethod
+    def _reconnect_after_ms(spread: float) -> int:
+        # Those told within one moment come back over as long a time as all were told in, at least a second.
+        return round(1000 * (_SOONEST_RETURN + random.random() * max(1.0, spread)))
+
+    @staticmethod
+    def _close_idle(peers: Iterable[Drained]) -> set[Drained]:
+        busy = set()
+        for peer in peers:
+            if peer.in_flight:
+                busy.add(peer)
+            else:
+                peer.close(SERVICE_RESTART, "service restart")
+        return busy
+
+    def _abort_all(self) -> None:
+        for peer in self.keepalive:
+            peer.abort()
+        for connection in self._others():
+            connection.transport.abort()
+
+    def _others(self) -> list[Any]:
+        """The HTTP connections: those that have a request are let go by uvicorn when it is answered."""
+        connections: set[Any] = set(self._state.connections) if self._state is not None else set()
+        return [connection for connection in connections if connection is not self]

@@ -1,0 +1,143 @@
+"""HTTP: `POST /` with calls, what orchestrators ask, and a page for people."""
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from streamd import __version__, jsonrpc
+from streamd.errors import CallError, LimitExceeded
+from streamd.transports.envelope import Envelope, read_envelope
+from streamd.transports.gate import Gate
+
+__all__ = ["http_app"]
+
+_JSON = "application/json"
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+_NO_STORE = {"Cache-Control": "no-store"}
+
+_PAGE = f"""streamd {__version__}: a real-time feed server.
+
+WebSocket, JSON-RPC 2.0:   ws://<this address>/
+HTTP, the same calls:      POST / with Content-Type: application/json
+Health:                    GET /health/live, GET /health/ready
+"""
+
+
+def http_app(gate: Gate) -> ASGIApp:
+    """Return the application that serves HTTP."""
+    site = _Site(gate)
+    app = Starlette(
+        routes=[
+            Route("/", site.root, methods=["GET", "POST"]),
+            Route("/health/live", site.live),
+            Route("/health/ready", site.ready),
+        ],
+        middleware=[Middleware(_AtTheDoor, gate=gate)],
+        exception_handlers={
+            HTTPException: _on_http_exception,
+            ClientDisconnect: _on_disconnect,
+            Exception: _on_defect,
+        },
+    )
+    # It would name the Host that the peer gave.
+    app.router.redirect_slashes = False
+    return app
+
+
+class _AtTheDoor:
+    """Refuse requests by their Host and Origin, before anything else is done for them."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self._app = app
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hosts = _header(scope, b"host")
+        origins = [] if scope["method"] in _SAFE_METHODS else _header(scope, b"origin")
+        refusal = self._gate.door.check(hosts, origins)
+        app = self._app if refusal is None else _error(refusal.status, refusal.reason)
+        await app(scope, receive, send)
+
+
+def _header(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+
+
+class _Site:
+    """The resources."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def root(self, request: Request) -> Response:
+        return await self._post(request) if request.method == "POST" else PlainTextResponse(_PAGE)
+
+    async def live(self, request: Request) -> Response:
+        return _json(200, {"status": "live"})
+
+    async def ready(self, request: Request) -> Response:
+        if self._gate.ready:
+            return _json(200, {"status": "ready"})
+        return _json(503, {"status": "draining" if self._gate.draining else "not ready"})
+
+    async def _post(self, request: Request) -> Response:
+        media_type = request.headers.get("content-type", "").partition(";")[0]
+        if media_type.strip().lower() != _JSON:
+            return _error(415, f"Content-Type must be {_JSON}")
+        try:
+            body = await self._read(request)
+        except LimitExceeded as error:
+            return Response(jsonrpc.error_answer(b"null", error), 413, media_type=_JSON)
+        envelope = read_envelope(body, self._gate.limits)
+        if envelope is not None:
+            return Response(await self._answer(envelope), media_type=_JSON)
+        answer = await self._gate.worker.post(body)
+        return Response(answer, media_type=_JSON) if answer else Response(status_code=204)
+
+    async def _read(self, request: Request) -> bytes:
+        """Read the body; what is too much is counted, not kept."""
+        limits = self._gate.limits
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal():
+            limits.check("message_bytes", int(announced))
+        body = bytearray()
+        async for part in request.stream():
+            limits.check("message_bytes", len(body) + len(part))
+            body += part
+        return bytes(body)
+
+    async def _answer(self, envelope: Envelope) -> bytes:
+        try:
+            return envelope.result(await self._gate.worker.call(*envelope.to_call()))
+        except CallError as error:
+            return envelope.error(error)
+
+
+def _json(status: int, content: dict[str, str]) -> Response:
+    return Response(orjson.dumps(content), status, headers=_NO_STORE, media_type=_JSON)
+
+
+def _error(status: int, reason: str) -> Response:
+    return _json(status, {"error": reason})
+
+
+async def _on_http_exception(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    response = _error(exc.status_code, exc.detail)
+    response.headers.update(exc.headers or {})
+    return response
+
+
+async def _on_disconnect(request: Request, exc: Exception) -> Response:
+    """Answer nobody: the peer went away before its request was complete."""
+    return Response(status_code=400)
+
+
+async def _on_defect(request: Request, exc: Exception) -> Response:
+    """Tell the peer nothing; the server logs the cause."""
+    return _error(500, "internal error")

@@ -1,0 +1,277 @@
+"""HTTP/1.1 for uvicorn's `http=`: its httptools protocol, with bounds on what a peer may cost.
+
+uvicorn leaves to us: the size of a header and the time it may take, that of a body, how many requests
+are read ahead (pipelining), a peer that does not take its answer, and what follows a refusal.
+"""
+
+import asyncio
+import http
+from typing import Any
+
+import httptools
+import orjson
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from streamd.transports import kernel
+from streamd.transports.gate import Gate
+
+__all__ = ["HttpProtocol"]
+
+_PIPELINED = 8
+"""Requests that may wait for the answer to an earlier one; then the connection ends with the last."""
+_SLOWEST_BODY = 16 << 10
+"""Bytes per second that a body has to bring on average, beyond the time that a header has."""
+_LINGER = 1.0
+"""Seconds to read on after a refusal: to close with bytes unread would be a reset, and lose the answer."""
+
+
+class _TooManyPipelined(Exception):
+    """The peer has sent more requests than are read ahead."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Carry HTTP requests to the application, and an upgrade to the WebSocket."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Take what uvicorn gives; the gate is in the state that the application's lifespan made."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._gate: Gate = app_state["gate"]
+        self._gate.attach(server_state)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._began = 0.0
+        self._in_body = False
+        self._body_size = 0
+        self._discarded = 0
+        self._fruitless = 0
+        """Bytes since the last that completed a header or were part of a body: an unfinished header, trailers, chunk extensions."""
+        self._fruitful = False
+        self._refusing = False
+        """Whether what comes is no longer read as HTTP."""
+
+    # What the event loop tells.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Give the peer its time to say something."""
+        super().connection_made(transport)
+        # So `pause_writing` comes with the first byte that is not taken.
+        transport.set_write_buffer_limits(0)
+        self._begin_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything."""
+        self._end_request()
+        self._gate.keepalive.forget(self)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Take note that the peer has a backlog: it must take a byte of it from time to time."""
+        super().pause_writing()
+        self._gate.keepalive.watch(self)
+
+    def resume_writing(self) -> None:
+        """Go on: the peer has taken everything."""
+        super().resume_writing()
+        self._gate.keepalive.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, in pieces that can't complete more than a header may have."""
+        if self._refusing:
+            self._discard(len(data))
+            return
+        self._unset_keepalive_if_required()
+        if self._deadline is None:
+            self._begin_request()
+        while data and not self._refusing:
+            room = self._gate.limits.header_bytes - self._fruitless
+            if room <= 0:
+                self._refuse(431, "the header is too large")
+                return
+            data = self._feed(data[:room]) + data[room:]
+
+    # Reading.
+
+    def _feed(self, piece: bytes) -> bytes:
+        """Give a piece to the parser; return what is left of it, which then is for a further request."""
+        self._fruitful = False
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as exc:
+            return self._upgrade(piece[exc.args[0] :])
+        except httptools.HttpParserError as exc:
+            self._fail(exc)
+            return b""
+        self._fruitless = 0 if self._fruitful else self._fruitless + len(piece)
+        return b""
+
+    def _fail(self, error: httptools.HttpParserError) -> None:
+        if isinstance(error.__context__, _TooManyPipelined) or self._is_answering():
+            # The answers so far come first; what follows them is lost, as RFC 9112, section 9.3.2 allows.
+            self._close_when_answered()
+        else:
+            self._refuse(400, "this is not HTTP/1.1")
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _close_when_answered(self) -> None:
+        self._refusing = True
+        self.cycle.keep_alive = False
+
+    def _upgrade(self, rest: bytes) -> bytes:
+        if not self._should_upgrade():
+            # An upgrade that we don't know: RFC 9110, section 7.8 lets us ignore it.
+            return rest
+        if self._is_answering():
+            self._close_when_answered()
+            return b""
+        self._end_request()
+        transport = self.transport
+        self.handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]  # it would keep us alive until the next garbage collection
+        self._refusing = True
+        if rest:
+            # RFC 6455, section 4.1: a client waits for our answer. One that does not, loses nothing.
+            transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]  # is ours
+        return b""
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: it is the peer's affair."""
+
+    def on_message_begin(self) -> None:
+        """Begin a request, unless too many wait."""
+        if len(self.pipeline) >= _PIPELINED:
+            raise _TooManyPipelined
+        if self._deadline is None:
+            self._begin_request()
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field of the header; trailers have no meaning here."""
+        if not self._in_body:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the application."""
+        self._fruitful = True
+        self._in_body = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Count a part of the body, and hand it on."""
+        self._fruitful = True
+        self._body_size += len(body)
+        super().on_body(body)
+        if self._is_answering() or self.cycle is None:
+            return
+        # It was refused before it was complete. A little more is let pass, so that the peer hears of it.
+        self._discarded += len(body)
+        if self._discarded > self._gate.limits.message_bytes:
+            self.transport.abort()
+            self._refusing = True
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._fruitful = True
+        self._in_body = False
+        self._end_request()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, if it can be told where this one ends."""
+        super().on_response_complete()
+        if self._in_body and self.expect_100_continue and not self._body_size:
+            # Refused before it sent the body, it may leave the body out (RFC 9110, section 10.1.1).
+            self.transport.close()
+
+    # Time.
+
+    def _begin_request(self) -> None:
+        self._began = self.loop.time()
+        self._body_size = self._discarded = 0
+        self._wait(self._gate.limits.header_deadline)
+
+    def _end_request(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _wait(self, seconds: float) -> None:
+        self._end_request()
+        self._deadline = self.loop.call_later(seconds, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        self._deadline = None
+        allowed = self._gate.limits.header_deadline + self._body_size / _SLOWEST_BODY
+        left = self._began + allowed - self.loop.time()
+        if self._in_body and self.flow.read_paused:
+            # It is we who don't read.
+            self._wait(self._gate.limits.header_deadline)
+        elif self._in_body and left > 0:
+            self._wait(left)
+        elif self._in_body and not self._is_answering():
+            self.transport.abort()  # It was answered long ago.
+        elif self._in_body or self._fruitless:
+            self._refuse(408, "the request did not come in time")
+        else:
+            self.transport.close()
+
+    # Refusing.
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer the peer ourselves, for the last time; the application learns that it is gone."""
+        self._end_request()
+        self._refusing = True
+        if self.transport.is_closing():
+            return
+        if self._is_answering():
+            started = self.cycle.response_started
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if started:
+                self.transport.abort()
+                return
+        self.transport.write(_answer(status, reason))
+        self.transport.write_eof()
+        self._deadline = self.loop.call_later(_LINGER, self.transport.abort)
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded > self._gate.limits.message_bytes and not self._is_answering():
+            self.transport.abort()
+
+    # What the wheel asks.
+
+    def unsent(self) -> int:
+        """Return the bytes that the peer has not taken."""
+        return kernel.unsent(self.transport)
+
+    def taken(self) -> int:
+        """Return a number that grows whenever the peer takes a byte."""
+        return kernel.taken(self.transport)
+
+    def cut(self) -> None:
+        """End it: the peer does not take its answer."""
+        self.transport.abort()
+
+    def abort(self) -> None:
+        """End it at once."""
+        self.transport.abort()
+
+
+def _answer(status: int, reason: str) -> bytes:
+    body = orjson.dumps({"error": reason})
+    head = (
+        f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,183 @@
+"""The wheel that finds dead peers: one for all connections of a process.
+
+Alive is a peer from which anything came, or which took any byte of its backlog. A peer that had no
+backlog since the ping must be heard within `pong` seconds; one that has a backlog must take a byte
+within `write_deadline` seconds, or it is cut. Being far behind is no reason to cut anybody.
+
+The wheel turns by ticks, and time is counted in them: however long the event loop stood still, it is
+one tick to the wheel, so nobody is cut for a silence that was ours.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+from streamd.limits import Limits
+
+__all__ = ["Keepalive", "Lingering", "Pinged"]
+
+_LONGEST_TICK = 1.0
+_SHORTEST_TICK = 0.01
+_TICKS_PER_DEADLINE = 8
+_GOODBYE = 2.0
+"""Seconds that a peer has to answer a close."""
+
+
+class Lingering(Protocol):
+    """A connection that may linger with a backlog."""
+
+    def unsent(self) -> int:
+        """Return the bytes that it has not taken."""
+
+    def taken(self) -> int:
+        """Return a number that grows whenever it takes a byte."""
+
+    def cut(self) -> None:
+        """End it: it is not alive."""
+
+    def abort(self) -> None:
+        """End it at once."""
+
+
+class Pinged(Lingering, Protocol):
+    """A connection that the wheel pings."""
+
+    heard: int
+    """The tick at which anything last came from it."""
+    pinged: int
+    """The tick of its last ping, 0 if there was none."""
+    lagging: bool
+    """Whether it had a backlog at its last ping or since."""
+    slot: int
+    """Its place on the wheel."""
+
+    @property
+    def deaf(self) -> bool:
+        """Whether it is not being read, so that it could not be heard."""
+
+    def ping(self) -> None:
+        """Send a ping."""
+
+
+P = TypeVar("P", bound=Pinged)
+
+
+class _Backlog:
+    """What was last seen of a peer that has a backlog."""
+
+    __slots__ = ("since", "taken")
+
+    def __init__(self, taken: int, since: int) -> None:
+        self.taken = taken
+        self.since = since
+
+
+class Keepalive(Generic[P]):
+    """Ping every connection in turn, and cut those that are dead."""
+
+    def __init__(self, limits: Limits) -> None:
+        shortest = min(limits.ping, limits.pong, limits.write_deadline)
+        self.step = min(_LONGEST_TICK, max(_SHORTEST_TICK, shortest / _TICKS_PER_DEADLINE))
+        """Seconds of one tick."""
+        self.now = 1
+        """The number of this tick."""
+        self._slots: list[set[P]] = [set() for _ in range(max(2, self._ticks(limits.ping)))]
+        # The verdict on one ping comes before the next.
+        self._pong = min(self._ticks(limits.pong), len(self._slots) - 1)
+        self._write_deadline = self._ticks(limits.write_deadline)
+        self._goodbye = self._ticks(_GOODBYE)
+        self._backlogs: dict[Lingering, _Backlog] = {}
+        self._leaving: dict[Lingering, int] = {}
+        self._spread = 0
+
+    def _ticks(self, seconds: float) -> int:
+        return max(1, math.ceil(seconds / self.step - 1e-9))
+
+    def __iter__(self) -> Iterator[P]:
+        return (peer for slot in self._slots for peer in tuple(slot))
+
+    def __len__(self) -> int:
+        return sum(map(len, self._slots))
+
+    # What connections tell.
+
+    def add(self, peer: P) -> None:
+        """Begin to look after a connection. Connections that come together are pinged apart."""
+        self._spread = peer.slot = (self._spread + 1) % len(self._slots)
+        self._slots[peer.slot].add(peer)
+
+    def remove(self, peer: P) -> None:
+        """Forget a connection; idempotent."""
+        self._slots[peer.slot].discard(peer)
+        self.forget(peer)
+
+    def watch(self, peer: Lingering) -> None:
+        """Cut the connection unless it takes its backlog, or a byte of it from time to time."""
+        if peer not in self._backlogs:
+            self._backlogs[peer] = _Backlog(peer.taken(), self.now)
+
+    def part(self, peer: Lingering) -> None:
+        """Abort the connection if it is still there when a goodbye should have been answered."""
+        self._leaving.setdefault(peer, self.now + self._goodbye)
+
+    def forget(self, peer: Lingering) -> None:
+        """Watch a connection no longer; idempotent."""
+        self._backlogs.pop(peer, None)
+        self._leaving.pop(peer, None)
+
+    # Time.
+
+    async def run(self) -> None:
+        """Turn the wheel, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self.step
+            await asyncio.sleep(self.step)
+            if loop.time() - due > self.step:
+                # Let the sockets be read first.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            self.tick()
+
+    def tick(self) -> None:
+        """Turn the wheel by one slot."""
+        self.now += 1
+        for peer in tuple(self._slots[(self.now - self._pong) % len(self._slots)]):
+            self._judge(peer)
+        for peer in tuple(self._slots[self.now % len(self._slots)]):
+            self._ping(peer)
+        for lingering, backlog in tuple(self._backlogs.items()):
+            self._look(lingering, backlog)
+        for lingering, deadline in tuple(self._leaving.items()):
+            if self.now >= deadline:
+                self.forget(lingering)
+                lingering.abort()
+
+    def _ping(self, peer: Pinged) -> None:
+        peer.lagging = peer.unsent() > 0
+        peer.pinged = self.now
+        peer.ping()
+
+    def _judge(self, peer: Pinged) -> None:
+        """Give the verdict on the last ping."""
+        # Pings go out when a tick begins: what was heard in the same tick came after it.
+        if not peer.pinged or peer.heard >= peer.pinged or peer.deaf:
+            return
+        if peer.lagging:
+            self.watch(peer)
+        else:
+            self.forget(peer)
+            peer.cut()
+
+    def _look(self, peer: Lingering, backlog: _Backlog) -> None:
+        taken = peer.taken()
+        if taken > backlog.taken:
+            backlog.since = self.now
+        backlog.taken = taken
+        heard: int = getattr(peer, "heard", 0)
+        if not peer.unsent():
+            self._backlogs.pop(peer, None)
+        elif self.now - max(backlog.since, heard) >= self._write_deadline:
+            self.forget(peer)
+            peer.cut()

@@ -1,0 +1,335 @@
+"""WebSocket for uvicorn's `ws=`: moves bytes, keeps time, bounds buffers.
+
+What a frame is and what a message may be, `websockets` decides (its Sans-I/O protocol); what a
+message means, the session. There is no compression: prepared frames are the same bytes for everybody.
+"""
+
+import asyncio
+import http
+import logging
+from typing import Any, cast
+
+import orjson
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import SEND_EOF, Protocol, Side, State
+from websockets.server import ServerProtocol
+
+from streamd.outbox import Outbox
+from streamd.session import Session
+from streamd.transports import kernel
+from streamd.transports.door import Refusal
+from streamd.transports.gate import Gate
+
+__all__ = ["TOO_SLOW", "WebSocket", "text_frame"]
+
+TOO_SLOW = 4008
+"""The close code for a peer that is not alive: it may come back with its cursor."""
+
+_PATH = "/"
+_PING = Frame(Opcode.PING, b"").serialize(mask=False)
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_BITE = 16 << 10
+"""Bytes given to the parser at once: it makes an object of every frame, before anybody can say stop."""
+
+# It tells of every peer that comes, goes or errs: nothing for a log.
+_parser_logger = logging.getLogger("streamd.websocket.parser")
+_parser_logger.setLevel(logging.ERROR)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return one text message as a server sends it."""
+    return Frame(Opcode.TEXT, payload).serialize(mask=False)
+
+
+class WebSocket(asyncio.Protocol):
+    """Carry one session over one WebSocket.
+
+    CONNECTING: `_session` is None, the request is read. OPEN: messages go to the session. CLOSING: a
+    close frame was sent or an error found; what comes is discarded until the peer hangs up or its time is
+    over. The state is the parser's (`websockets.protocol.State`).
+    """
+
+    __slots__ = (
+        "_fragments", "_gate", "_is_text", "_outbox", "_parser", "_reading", "_session", "_transport",
+        "_unread", "heard", "lagging", "pinged", "slot",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Take what uvicorn gives; the gate is in the state that the application's lifespan made."""
+        gate: Gate = app_state["gate"]
+        gate.attach(server_state)
+        self._gate = gate
+        self._parser: Protocol = ServerProtocol(
+            max_size=gate.limits.message_bytes, logger=_parser_logger
+        )
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # comes with connection_made
+        self._session: Session | None = None
+        self._outbox: Outbox | None = None
+        self._fragments: bytearray | None = None
+        self._is_text = True
+        self._unread = b""
+        self._reading = True
+        self.heard = gate.keepalive.now
+        self.pinged = 0
+        self.lagging = False
+        self.slot = 0
+
+    # What the event loop tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection over."""
+        self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's is none
+        high = self._gate.limits.outbox_bytes // 2
+        transport.set_write_buffer_limits(high=high, low=high // 4)
+        self._gate.keepalive.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything; cycles are cut here, so that no garbage collector has to."""
+        self._gate.keepalive.remove(self)
+        self._end_session()
+        self._parser.parser.close()
+        self._unread = b""
+
+    def pause_writing(self) -> None:
+        """Take note of a backlog: the peer must take a byte of it from time to time."""
+        self.lagging = True
+        self._gate.keepalive.watch(self)
+        if self._outbox is not None:
+            self._outbox.pause()
+
+    def resume_writing(self) -> None:
+        """Go on with a peer that has caught up."""
+        if self._outbox is not None:
+            self._outbox.resume()
+            self._listen()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; any of them is a sign of life."""
+        self.heard = self._gate.keepalive.now
+        if self._unread or self._held:
+            self._unread += data
+            self._listen()
+        elif len(data) <= _BITE:
+            self._bite(data)
+        else:
+            self._unread = data
+            self._feed()
+
+    # Reading.
+
+    @property
+    def _held(self) -> bool:
+        """Whether what comes has to wait: the session is full, or the peer does not take its answers."""
+        return not self._reading or (self._outbox is not None and self._outbox.paused)
+
+    @property
+    def deaf(self) -> bool:
+        """Whether its bytes lie unread, so that none can be heard."""
+        return self._held or bool(self._unread)
+
+    def _set_reading(self, reading: bool) -> None:
+        self._reading = reading
+        self._listen()
+
+    def _listen(self) -> None:
+        """Read from the peer or not, as is fit; what waited goes first, and not from inside of a call."""
+        if self._transport.is_closing():
+            return
+        if self._held:
+            self._transport.pause_reading()
+        elif self._unread:
+            asyncio.get_running_loop().call_soon(self._feed)
+        else:
+            self._transport.resume_reading()
+
+    def _feed(self) -> None:
+        """Work off what waits, as far as the session takes it."""
+        while self._unread and not self._held:
+            bite, self._unread = self._unread[:_BITE], self._unread[_BITE:]
+            self._bite(bite)
+        self._listen()
+
+    def _bite(self, data: bytes) -> None:
+        parser = self._parser
+        parser.receive_data(data)
+        for event in parser.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+            elif isinstance(event, Request):
+                self._shake_hands(event)
+        if parser.handshake_exc is not None and parser.writes == [SEND_EOF]:
+            self._transport.write(_BAD_REQUEST)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what the parser wants to be written."""
+        for data in self._parser.data_to_send():
+            if data != SEND_EOF:
+                self._transport.write(data)
+            else:
+                self._hang_up()
+
+    # The handshake.
+
+    def _shake_hands(self, request: Request) -> None:
+        server = self._parser
+        assert isinstance(server, ServerProtocol)
+        refusal = self._refusal(request)
+        response = server.accept(request) if refusal is None else _refuse(server, refusal)
+        server.send_response(response)
+        self._flush()
+        if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            return
+        rest = bytes(server.reader.buffer)
+        # A parser that begins after the handshake does not keep the request for ever.
+        server.parser.close()
+        limits = self._gate.limits
+        self._parser = Protocol(Side.SERVER, max_size=limits.message_bytes, logger=_parser_logger)
+        self._outbox = Outbox(self._transport.write, text_frame)
+        self._session = self._gate.worker.session(self._outbox, self._set_reading)
+        if rest:
+            self._bite(rest)
+
+    def _refusal(self, request: Request) -> Refusal | None:
+        refusal = self._gate.door.check(
+            request.headers.get_all("Host"), request.headers.get_all("Origin")
+        )
+        if refusal is not None:
+            return refusal
+        if request.path.partition("?")[0] != _PATH:
+            return Refusal(404, f"the WebSocket is at {_PATH}")
+        if self._gate.draining:
+            return Refusal(503, "the server is shutting down")
+        return None
+
+    # Frames.
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self._end_session()
+        elif frame.opcode is Opcode.PING or frame.opcode is Opcode.PONG:
+            return  # The parser answers pings; that something came has been noted.
+        elif self._session is not None:
+            self._take_data(frame)
+
+    def _take_data(self, frame: Frame) -> None:
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+            if frame.fin:
+                self._take_message(bytes(frame.data))
+                return
+            self._fragments = bytearray()
+        assert self._fragments is not None  # The parser lets no continuation come first.
+        self._fragments += frame.data
+        if frame.fin:
+            message, self._fragments = bytes(self._fragments), None
+            self._take_message(message)
+
+    def _take_message(self, message: bytes) -> None:
+        assert self._session is not None
+        if not self._is_text:
+            self._session.receive_binary()
+        elif message.isascii() or _is_utf8(message):
+            self._session.receive(message)
+        else:
+            self._end_session()
+            self._parser.fail(CloseCode.INVALID_DATA, "text must be UTF-8")
+
+    # Coming to an end.
+
+    @property
+    def in_flight(self) -> int:
+        """Calls not answered yet."""
+        return 0 if self._session is None else self._session.in_flight
+
+    def drain(self, reconnect_after_ms: int) -> None:
+        """Say that the server stops; begin no further call."""
+        if self._session is not None:
+            self._session.drain(reconnect_after_ms)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake; the peer has a moment to answer. Idempotent."""
+        if self._session is None or self._parser.state is not State.OPEN:
+            self._hang_up()
+            return
+        self._end_session()
+        self._parser.send_close(code, reason)
+        self._flush()
+        self._part()
+
+    def _part(self) -> None:
+        """Read on, to hear the goodbye, for as long as a goodbye may take."""
+        self._reading = True
+        self._listen()
+        self._gate.keepalive.part(self)
+
+    def _hang_up(self) -> None:
+        """Say that nothing follows. Closing at once would lose what was said: unread bytes make it a reset."""
+        self._end_session()
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+            self._part()
+
+    def _end_session(self) -> None:
+        session, self._session, self._outbox = self._session, None, None
+        self._fragments = None
+        if session is not None:
+            session.close()
+
+    # What the wheel asks.
+
+    def ping(self) -> None:
+        """Send a ping, unless it would only wait behind a backlog."""
+        if self._session is not None and not self._transport.get_write_buffer_size():
+            self._transport.write(_PING)
+
+    def unsent(self) -> int:
+        """Return the bytes that the peer has not taken."""
+        return kernel.unsent(self._transport)
+
+    def taken(self) -> int:
+        """Return a number that grows whenever the peer takes a byte."""
+        return kernel.taken(self._transport)
+
+    def cut(self) -> None:
+        """End it: the peer is not alive. What it has not taken, it will not take."""
+        behind = self._transport.get_write_buffer_size() > 0
+        self.close(TOO_SLOW, "too slow")
+        if behind:
+            self.abort()
+
+    def abort(self) -> None:
+        """End it at once."""
+        self._end_session()
+        self._transport.abort()
+
+
+def _is_utf8(message: bytes) -> bool:
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _refuse(server: ServerProtocol, refusal: Refusal) -> Response:
+    response = server.reject(refusal.status, "")
+    response.body = orjson.dumps({"error": refusal.reason})
+    response.headers = Headers(
+        {
+            "Connection": "close",
+            "Content-Length": str(len(response.body)),
+            "Content-Type": "application/json",
+        }
+    )
+    return response
