@@ -1,0 +1,45 @@
+# streamd. `make serve` runs it and `make test` checks it; each sets up what it needs, once.
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := -e clients/python -e '.[redis]'
+DECLARED := pyproject.toml clients/python/pyproject.toml
+APT := apt-get -qq -o Dpkg::Use-Pty=0
+
+.PHONY: help install serve test lint bench soak redis
+.DELETE_ON_ERROR:
+help:
+	@echo "make serve  run the server on 127.0.0.1:8080, keys user,kind,repo    (other options: ARGS=...)"
+	@echo "make test   all tests, lint and types; alone: lint, soak, bench      (pytest's options: ARGS=...)"
+	@echo "make install  the environment .venv, no more"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "streamd needs Python 3.11 or newer: name one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -U 'pip>=25.1'
+.venv/serve.stamp: $(DECLARED) | $(BIN)/python
+	$(BIN)/pip install -q $(PACKAGES)
+	@touch $@
+.venv/dev.stamp: $(DECLARED) | $(BIN)/python
+	$(BIN)/pip install -q $(PACKAGES) --group dev
+	@touch $@ .venv/serve.stamp
+
+install: .venv/dev.stamp
+serve: .venv/serve.stamp
+	@exec $(BIN)/streamd serve $(ARGS)
+redis:
+	@command -v redis-server >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  $(APT) update && DEBIAN_FRONTEND=noninteractive $(APT) install -y redis-server; fi || true
+	@redis-server --version 2>/dev/null | grep -Eq ' v=([7-9]|[1-9][0-9])\.' || echo \
+	  "The tests on Redis need redis-server 7.0 or newer: install it, as with apt install redis-server" >&2
+test: install redis
+	$(BIN)/pytest -n 2 -m 'not soak' $(ARGS)
+	@$(MAKE) --no-print-directory lint
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+soak: install redis
+	$(BIN)/pytest -m soak $(ARGS)
+bench: install
+	$(BIN)/python -m benchmarks $(ARGS)
