@@ -74,7 +74,7 @@ class Daemon:
         finally:
             writer.close()
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self.process
         self.process.send_signal(number)
@@ -84,7 +84,7 @@ class Daemon:
         assert self.process
         assert self._reader
         if self.process.returncode is None:
-            self.signal(number)
+            self.send(number)
         try:
             code = await asyncio.wait_for(self.process.wait(), STOP_DEADLINE)
         except TimeoutError:

@@ -205,7 +205,7 @@ async def test_shutdown_says_goodbye_and_the_next_start_goes_on(
         for number in range(5):
             await wire.call("insert", event={"user": number, "n": number})
         await heard.until(lambda: len(heard.events()) == 1)
-        server.signal(signal.SIGTERM)
+        server.send(signal.SIGTERM)
         await heard.until(lambda: bool(heard.of("shutdown")))
         assert [message["method"] for message in heard.messages[-2:]] == ["progress", "shutdown"]
         assert heard.of("shutdown")[0]["reconnect_after_ms"] >= 0
@@ -227,7 +227,7 @@ async def follow(url: str, received: list[str], **keys: Any) -> None:
     async with connect(url) as client, client.subscribe(after="start", **keys) as feed:
         try:
             async for entry in feed:
-                received.append(entry.cursor)
+                received.append(entry.cursor)  # noqa: PERF401 - it is watched while it grows
         except PlaceLost as lost:
             received.append(f"lost: {lost}")
 

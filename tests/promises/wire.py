@@ -21,6 +21,7 @@ class Wire:
         self._notified = notified
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._answered: dict[int, Callable[[Message], None]] = {}
         self._reading_allowed = asyncio.Event()
         self._reading_allowed.set()
         self._reader = asyncio.create_task(self._read())
@@ -54,6 +55,7 @@ class Wire:
                 if "method" in message:
                     self._notified(message)
                 else:
+                    self._answered.pop(message["id"], lambda message: None)(message)
                     future = self._waiting.pop(message["id"])
                     if not future.done():
                         future.set_result(message)
@@ -71,9 +73,13 @@ class Wire:
         """Read again."""
         self._reading_allowed.set()
 
-    def post(self, method: str, **params: Any) -> asyncio.Future[Message]:
-        """Send a call; the future is its whole answer."""
+    def post(
+        self, method: str, answered: Callable[[Message], None] | None = None, **params: Any
+    ) -> asyncio.Future[Message]:
+        """Send a call; the future is its whole answer, told to `answered` before the next message is read."""
         number = next(self._numbers)
+        if answered is not None:
+            self._answered[number] = answered
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         call = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         self._sending = asyncio.ensure_future(self._socket.send(orjson.dumps(call).decode()))
