@@ -8,9 +8,8 @@ APT := apt-get -qq -o Dpkg::Use-Pty=0
 .PHONY: help install serve test lint bench soak redis
 .DELETE_ON_ERROR:
 help:
-	@echo "make serve  run the server on 127.0.0.1:8080, keys user,kind,repo    (other options: ARGS=...)"
-	@echo "make test   all tests, lint and types; alone: lint, soak, bench      (pytest's options: ARGS=...)"
-	@echo "make install  the environment .venv, no more"
+	@echo "make serve  run the server on 127.0.0.1:8080 with the keys user,kind,repo     (options: ARGS=...)"
+	@echo "make test   all tests, lint and types; each alone: install, lint, soak, bench (options: ARGS=...)"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
@@ -34,7 +33,7 @@ redis:
 	  "The tests on Redis need redis-server 7.0 or newer: install it, as with apt install redis-server" >&2
 test: install redis
 	$(BIN)/pytest -n 2 -m 'not soak' $(ARGS)
-	@$(MAKE) --no-print-directory lint
+	@$(MAKE) -s lint
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
