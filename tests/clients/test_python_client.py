@@ -144,11 +144,11 @@ async def test_a_server_that_freezes_is_left_and_found_again(server):
         async with client.subscribe() as feed:
             await client.insert(STORY[0])
             assert await taken(feed, 1) == STORY[:1]
-            server.signal(signal.SIGSTOP)
+            server.send(signal.SIGSTOP)
             call = asyncio.create_task(client.insert(STORY[1], timeout=30))
             while client.connected:
                 await asyncio.sleep(0.02)
-            server.signal(signal.SIGCONT)
+            server.send(signal.SIGCONT)
             await call
             assert await taken(feed, 1) == STORY[1:2]
             assert await client.items() == STORY[1::-1]
