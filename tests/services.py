@@ -45,7 +45,7 @@ class RedisServer:
         self.client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=10)
         """A connection of the test's own."""
 
-    def start(self, **options: str) -> Self:
+    def start(self, *, wait: bool = True, **options: str) -> Self:
         """Start it, with more options if given, and wait until it serves."""
         self._options |= {name.replace("_", "-"): value for name, value in options.items()}
         settings = {"unixsocket": str(self.socket), "dir": str(self.folder)} | self._options
@@ -58,8 +58,8 @@ class RedisServer:
                 stderr=log,
                 start_new_session=True,
             )
-        self.wait()
-        self.pid = int(self.client.info("server")["process_id"])
+        if wait:
+            self.wait()
         return self
 
     def wait(self) -> None:
@@ -74,6 +74,7 @@ class RedisServer:
                     raise AssertionError(f"redis-server did not start:\n{text}") from None
                 time.sleep(0.005)
             else:
+                self.pid = int(self.client.info("server")["process_id"])
                 return
 
     def pause(self) -> None:

@@ -75,6 +75,10 @@ _CODES: dict[type[Exception], str] = {
 }
 
 
+_ANSWERS = (driver.AuthenticationError, driver.BusyLoadingError)
+"""Answers that the driver takes for lost connections."""
+
+
 def _refusal(error: driver.RedisError) -> Failure:
     """Return what an error means that Redis answered with: the command was not executed."""
     text = str(error)
@@ -133,8 +137,9 @@ class Link:
         except BaseException as exc:
             # Cancelled in the middle of the handshake, what comes next answers nothing.
             await self.close(connection)
-            if isinstance(exc, (driver.AuthenticationError, driver.BusyLoadingError)):
-                raise _refusal(exc) from exc
+            for error in (exc, exc.__cause__):  # The driver wraps what it met in the handshake.
+                if isinstance(error, _ANSWERS):
+                    raise _refusal(error) from exc
             if isinstance(exc, (driver.ConnectionError, driver.TimeoutError)):
                 raise Failure("UNREACHABLE", "Redis can't be reached", repeat=True) from exc
             if isinstance(exc, driver.RedisError):
@@ -215,7 +220,7 @@ class Link:
                 sent = True
                 await connection.send_packed_command(packed, check_health=False)
                 return await connection.read_response()
-        except (driver.ResponseError, driver.BusyLoadingError) as exc:
+        except (driver.ResponseError, *_ANSWERS) as exc:
             raise _refusal(exc) from exc
         except TimeoutError as exc:
             raise Failure("SILENT", "Redis does not answer", repeat=True, executed=sent) from exc

@@ -82,7 +82,8 @@ for number, clause in ipairs(clauses) do
   end
 end
 
--- The heap of lists by their next place: scores ascend, so looking back they are negative.
+-- The heap of lists by their next place: scores ascend, so looking back they are negative. A list is
+-- the number of its key; most lists are read for one place only, and must not cost more than that.
 local scores, lists, heap = {}, {}, 0
 local function sift(hole, score, list)
   while true do
@@ -98,34 +99,48 @@ local function sift(hole, score, list)
   scores[hole], lists[hole] = score, list
 end
 
-local function push(list)
-  if list.places[1] then
-    heap = heap + 1
-    scores[heap], lists[heap] = step * list.places[1], list
-  end
-end
-
+-- Numbers given to a call are written out by each call: texts made once are not.
 local command, stop = 'ZRANGEBYSCORE', state.head
 if step < 0 then
   command, stop = 'ZREVRANGEBYSCORE', state.floor
 end
-local function read(name, from, count)
-  return redis.call(command, name, '(' .. from, stop, 'LIMIT', 0, count)
+local stop_text = string.format('%.0f', stop)
+local first = math.max(1, math.min(64, math.ceil(2 * (limit + skip) / num_lists)))
+local chunks, positions, sizes = {}, {}, {} -- what was read of a list, where more than one place was
+
+local function open_lists(from, to)
+  local start_text, count = '(' .. ARGV[3], tostring(first)
+  local by_rank, last = ARGV[3] == '', tostring(first - 1)
+  for key = from, to do
+    local found
+    if by_rank then
+      -- From the end of the log on, a rank is found sooner than a score.
+      found = redis.call('ZREVRANGE', KEYS[key], '0', last)
+    else
+      found = redis.call(command, KEYS[key], start_text, stop_text, 'LIMIT', '0', count)
+    end
+    if found[1] then
+      heap = heap + 1
+      scores[heap], lists[heap] = step * found[1], key
+      if first > 1 then
+        chunks[key], positions[key], sizes[key] = found, 1, first
+      end
+    end
+  end
 end
 
 if by_log then
-  local places = {}
+  local all = {}
   for seq = start + 1, state.head do
-    places[#places + 1] = seq
+    all[#all + 1] = seq
   end
-  push({places = places, at = 1})
+  if all[1] then
+    heap, scores[1], lists[1] = 1, all[1], 0
+    chunks[0], positions[0], sizes[0] = all, 1, 0
+  end
 else
-  local count = math.max(1, math.min(64, math.ceil(2 * (limit + skip) / num_lists)))
   for number, clause in ipairs(clauses) do
-    local range = clause[drivers[number]]
-    for k = range[1], range[2] do
-      push({name = KEYS[k], places = read(KEYS[k], start, count), at = 1, count = count})
-    end
+    open_lists(clause[drivers[number]][1], clause[drivers[number]][2])
   end
 end
 for hole = math.floor(heap / 2), 1, -1 do
@@ -134,17 +149,20 @@ end
 
 -- Move the topmost list on by one place.
 local function advance()
-  local list = lists[1]
-  local i = list.at + 1
-  local place = list.places[i]
-  if not place and list.count == i - 1 then
-    list.count = math.min(64, list.count * 4)
-    list.places = read(list.name, list.places[i - 1], list.count)
-    i = 1
-    place = list.places[1]
+  local list, chunk = lists[1], chunks[lists[1]]
+  local place
+  if chunk then
+    positions[list] = positions[list] + 1
+    place = chunk[positions[list]]
+  end
+  if not place and (not chunk or #chunk == sizes[list]) then
+    local size = math.min(64, 4 * (sizes[list] or 1))
+    local from = string.format('(%.0f', step * scores[1])
+    chunk = redis.call(command, KEYS[list], from, stop_text, 'LIMIT', '0', tostring(size))
+    chunks[list], positions[list], sizes[list] = chunk, 1, size
+    place = chunk[1]
   end
   if place then
-    list.at = i
     sift(1, step * place, list)
   else
     local score, other = scores[heap], lists[heap]
@@ -190,6 +208,7 @@ local reached, looked, skipped, found, taken = start, 0, 0, 0, 0
 local previous
 while heap > 0 do
   local seq = step * scores[1]
+  if seq < state.floor then break end
   if seq ~= previous then
     if looked >= work or budget <= 0 then
       return finish(reached, looked, skipped, 'more')

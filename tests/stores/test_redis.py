@@ -1,0 +1,759 @@
+"""What can happen to a Redis, and what the store makes of it."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import redis
+
+from streamd.cursor import Chain, parse_cursor
+from streamd.errors import StartupError, StoreUnavailable, UnknownOutcome
+from streamd.event import Keys
+from streamd.filters import EVERYTHING
+from streamd.limits import Limits
+from streamd.log import Draft, LogState
+from streamd.stores.base import Stream
+from streamd.stores.redis import RedisStore
+from tests.services import RedisServer
+from tests.stores.worlds import (
+    KEYS,
+    PLENTY,
+    batch_id,
+    draft,
+    eventually,
+    follow,
+    numbered,
+    places,
+    put,
+    put_one,
+    read_all,
+    wanted,
+)
+
+pytestmark = pytest.mark.redis
+
+NewRedis = Callable[..., RedisServer]
+Connect = Callable[..., Any]
+
+
+def make(url: str, name: str, keys: Keys = KEYS, check: float = 0.1, **limits: Any) -> RedisStore:
+    return RedisStore(url, Stream(name, keys, Limits(**limits)), check=check)
+
+
+@pytest.fixture
+async def connect(stream_name: str) -> AsyncIterator[Connect]:
+    """Open stores on this test's stream of a server."""
+    async with AsyncExitStack() as stack:
+
+        async def connect(url: str, **options: Any) -> RedisStore:
+            return await stack.enter_async_context(make(url, stream_name, **options))
+
+        yield connect
+
+
+def bodies(entries: Any) -> list[bytes]:
+    return [entry.body for entry in entries]
+
+
+def assert_names_differ(named: dict[str, bytes], state: LogState, entries: Any) -> None:
+    """Fail if a cursor that once named an event now names another; remember the new ones."""
+    for entry in entries:
+        assert named.setdefault(state.chain.cursor(entry.seq), entry.body) == entry.body
+
+
+# Opening.
+
+
+async def test_a_redis_that_is_absent_is_refused_with_its_name_and_without_its_password() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        store = make(f"redis://me:hush@127.0.0.1:{port}/3", "s", store_deadline=0.3)
+        with pytest.raises(StartupError) as refused:
+            await store.open()
+    assert f"127.0.0.1:{port}" in str(refused.value)
+    assert "hush" not in str(refused.value)
+    await store.aclose()
+
+
+async def test_a_redis_that_does_not_answer_is_refused(new_redis: NewRedis) -> None:
+    server = new_redis()
+    server.pause()
+    store = make(server.url, "s", store_deadline=0.3)
+    with pytest.raises(StartupError, match="does not answer"):
+        await store.open()
+
+
+def test_a_url_that_is_none_is_refused() -> None:
+    for url in ("redis://host:port", "redis://:hush@h:99999999999999999999x"):
+        with pytest.raises(StartupError) as refused:
+            make(url, "s")
+        assert "hush" not in str(refused.value)
+
+
+async def test_a_redis_that_drops_keys_is_refused(new_redis: NewRedis) -> None:
+    server = new_redis(maxmemory_policy="allkeys-lru")
+    with pytest.raises(StartupError, match=r"allkeys-lru.*noeviction"):
+        await make(server.url, "s").open()
+
+
+def test_an_old_redis_is_refused() -> None:
+    store = make("redis://127.0.0.1", "s")
+    with pytest.raises(StartupError, match=r"6\.2\.14.*7\.0"):
+        store._check_server(b"# Server\r\nredis_version:6.2.14\r\n")
+    store._check_server(b"redis_version:7.2.4\r\nvalkey_version:8.1.0\r\n")
+
+
+async def test_a_stream_with_other_keys_is_refused(redis_url: str, stream_name: str) -> None:
+    async with make(redis_url, stream_name):
+        pass
+    other = make(redis_url, stream_name, Keys.parse("user,repo=repo.name"))
+    with pytest.raises(StartupError) as refused:
+        await other.open()
+    assert "user,kind,tag=tags" in str(refused.value)
+    assert "user,repo=repo.name" in str(refused.value)
+
+
+async def test_a_wrong_password_is_refused(new_redis: NewRedis) -> None:
+    server = new_redis()
+    server.client.config_set("requirepass", "right")
+    with pytest.raises(StartupError) as refused:
+        await make(f"unix://:wrong@{server.socket}", "s").open()
+    assert "password" in str(refused.value)
+    assert "wrong" not in str(refused.value)
+    with pytest.raises(StartupError, match="password"):
+        await make(server.url, "s").open()
+    async with make(f"unix://:right@{server.socket}?db=2", "s") as store:
+        assert (await put_one(store, user=1)).seq == 1
+    server.client.auth("right")
+
+
+async def test_missing_rights_are_found_before_anything_is_stored(new_redis: NewRedis) -> None:
+    server = new_redis()
+    server.client.execute_command(
+        *["ACL", "SETUSER", "half", "on", ">half", "~*", "&*", "+@all", "-zadd"]
+    )
+    with pytest.raises(StartupError, match="denies"):
+        await make(f"unix://half:half@{server.socket}", "s").open()
+    assert server.client.dbsize() == 0
+
+
+async def test_entries_without_their_meta_key_are_not_built_upon(
+    redis_server: RedisServer, redis_url: str, stream_name: str
+) -> None:
+    async with make(redis_url, stream_name) as store:
+        await put_one(store, user=1)
+        redis_server.client.delete(f"{{{stream_name}}}meta")
+        with pytest.raises(StoreUnavailable, match="meta"):
+            await put_one(store, user=2)
+    with pytest.raises(StartupError, match="meta"):
+        await make(redis_url, stream_name).open()
+
+
+async def test_streams_and_databases_do_not_meet(redis_server: RedisServer) -> None:
+    name = "t-" + secrets.token_hex(4)
+    urls = [
+        (redis_server.url, name),
+        (redis_server.url + "?db=1", name),
+        (redis_server.url, name + "."),
+    ]
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(make(*where)) for where in urls]
+        follows = [await stack.enter_async_context(follow(store)) for store in stores]
+        for n, store in enumerate(stores):
+            await put(store, numbered([n] * (n + 1)))
+        for n, (store, followed) in enumerate(zip(stores, follows, strict=True)):
+            await followed.reach(n + 1)
+            assert places(await read_all(store)) == list(range(1, n + 2))
+            assert not followed.turns
+
+
+async def test_closing_leaves_nothing_behind(
+    redis_server: RedisServer, redis_url: str, stream_name: str
+) -> None:
+    tasks = asyncio.all_tasks()
+    client = redis_server.client
+    connections = len(client.client_list())
+    store = make(redis_url, stream_name)
+    await store.open()
+    tail = store.tail(0, Chain(""))
+    await asyncio.gather(*(store.state() for _ in range(20)), put_one(store, user=1), anext(tail))
+    await store.aclose()
+    await tail.aclose()
+    assert asyncio.all_tasks() == tasks
+
+    async def are_gone() -> bool:
+        return len(client.client_list()) == connections
+
+    await eventually(are_gone)
+
+
+# The tail.
+
+
+async def test_killed_subscriptions_lose_nothing(
+    redis_server: RedisServer, redis_url: str, connect: Connect
+) -> None:
+    one, other = await connect(redis_url), await connect(redis_url)
+    async with follow(one) as first, follow(other) as second:
+        for n in range(60):
+            await put(one, numbered([n, n]))
+            if n % 10 == 5:
+                redis_server.client.execute_command("CLIENT KILL TYPE pubsub")
+            if n % 10 == 8:
+                await second.reach(2 * n)
+        for followed in (first, second):
+            await followed.reach(120)
+            assert followed.entries == await read_all(one)
+            assert not followed.turns
+
+
+async def test_a_lost_last_message_is_found_in_the_quiet(redis_url: str, connect: Connect) -> None:
+    store, mute = await connect(redis_url), await connect(redis_url)
+    mute._names.channel = "nowhere"  # What this store publishes reaches nobody.
+    async with follow(store) as followed:
+        for n in range(1, 4):
+            await put_one(mute, user=n)
+            await followed.reach(n, deadline=3)
+        await put_one(mute, user=4)
+        await put_one(store, user=5)
+        await followed.reach(5, deadline=3)
+        assert places(followed.entries) == [1, 2, 3, 4, 5]
+
+
+async def test_flushed_scripts_are_sent_again(
+    redis_server: RedisServer, redis_url: str, connect: Connect
+) -> None:
+    store = await connect(redis_url)
+    for n in range(1, 6):
+        redis_server.client.script_flush()
+        assert (await put_one(store, user=n)).seq == n
+        redis_server.client.script_flush()
+        assert (await store.newest(wanted({"user": n}), PLENTY)).entries
+        assert (await store.after(n - 1, EVERYTHING, PLENTY)).upto == n
+
+
+# Stops and losses of the connection.
+
+
+async def test_a_short_stop_is_waited_for(new_redis: NewRedis, connect: Connect) -> None:
+    server = new_redis()
+    store = await connect(server.url, store_deadline=2.0)
+    server.pause()
+    asyncio.get_running_loop().call_later(1.3, server.resume)
+    placed, state = await asyncio.gather(put(store, numbered([1, 2])), store.state())
+    assert [(p.seq, p.duplicate) for p in placed[0]] == [(1, False), (2, False)]
+    assert state.head in (0, 2)
+    assert places(await read_all(store)) == [1, 2]
+
+
+async def test_a_long_stop_leaves_the_outcome_unknown_and_ids_make_it_known(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis()
+    store = await connect(server.url, store_deadline=0.4)
+    await put_one(store, user=0)
+    drafts = [draft({"user": n}, f"id-{n}") for n in range(1, 6)]
+    async with follow(store) as followed:
+        server.pause()
+        started = asyncio.get_running_loop().time()
+        outcomes = await asyncio.gather(
+            *(store.append([[item]], batch_id()) for item in drafts),
+            store.state(),
+            store.newest(EVERYTHING, PLENTY),
+            store.after(0, EVERYTHING, PLENTY),
+            return_exceptions=True,
+        )
+        assert asyncio.get_running_loop().time() - started < 1.5
+        assert [type(outcome) for outcome in outcomes] == [UnknownOutcome] * 5 + [
+            StoreUnavailable
+        ] * 3
+        server.resume()
+        placed = [(await put(store, [item]))[0][0] for item in drafts]
+        assert sorted(p.seq for p in placed) == [2, 3, 4, 5, 6]
+        await followed.reach(6)
+        assert sorted(bodies(followed.entries)) == [item.body for item in drafts]
+        assert not followed.turns
+
+
+async def test_lost_connections_store_every_batch_once(
+    redis_server: RedisServer, redis_url: str, connect: Connect
+) -> None:
+    store = await connect(redis_url)
+    stop = asyncio.Event()
+
+    async def sever() -> None:
+        while not stop.is_set():
+            for found in redis_server.client.client_list(_type="normal"):
+                # Only connections of this test's own: the others belong to the same process.
+                if found["cmd"] in ("evalsha", "eval"):
+                    redis_server.client.client_kill_filter(_id=found["id"])
+            await asyncio.sleep(0.002)
+
+    severing = asyncio.create_task(sever())
+    try:
+        for n in range(150):
+            (placed,) = await put(store, numbered([n, n]))
+            assert [(p.seq, p.duplicate) for p in placed] == [
+                (2 * n + 1, False),
+                (2 * n + 2, False),
+            ]
+    finally:
+        stop.set()
+        await severing
+    assert places(await read_all(store)) == list(range(1, 301))
+
+
+async def test_a_redis_that_is_down_is_unavailable_and_comes_back(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis(appendonly="yes", appendfsync="always")
+    store = await connect(server.url, store_deadline=0.4)
+    await put(store, numbered(range(5)))
+    before = await store.state()
+    async with follow(store) as followed:
+        server.kill()
+        with pytest.raises(StoreUnavailable, match="can't be reached"):
+            await store.state()
+        with pytest.raises(StoreUnavailable, match="can't be reached"):
+            await put_one(store, user=1)
+        server.start()
+        state = await store.state()
+        # The same data by another process: a new epoch, and all cursors as they were.
+        assert (state.head, state.floor) == (5, 1)
+        assert state.chain.closed == ((before.chain.epoch, 5),)
+        assert all(state.chain.cursor(n) == before.chain.cursor(n) for n in range(1, 6))
+        assert (await put_one(store, user=6)).seq == 6
+        await followed.reach(6)
+        assert places(followed.entries) == [6]
+        assert [run.since for run in followed.turns] == [5]
+
+
+async def test_a_restart_without_news_closes_no_epoch(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis(appendonly="yes", appendfsync="always")
+    store = await connect(server.url)
+    first = await store.state()
+    for _ in range(2):
+        server.kill()
+        server.start()
+        state = await store.state()
+        assert state.chain.closed == ()
+        assert state.chain.epoch != first.chain.epoch
+    await put_one(store, user=1)
+    for _ in range(2):
+        epoch = (await store.state()).chain.epoch
+        server.kill()
+        server.start()
+    assert len((await store.state()).chain.closed) == 1
+    assert epoch not in (await store.state()).chain.cursor(1)
+
+
+async def test_loading_is_waited_for(new_redis: NewRedis, connect: Connect) -> None:
+    server = new_redis()
+    store = await connect(server.url)
+    await put(store, numbered(range(300)))
+    server.client.save()
+    server.kill()
+    # Each key takes a millisecond to load.
+    server.start(wait=False, key_load_delay="1000", loading_process_events_interval_bytes="1024")
+
+    async def is_up() -> bool:
+        return server.socket.exists()
+
+    await eventually(is_up)
+    with pytest.raises(StoreUnavailable, match="loading"):
+        await make(server.url, store._stream.name, store_deadline=0.05).state()
+    assert (await put_one(store, user=1)).seq == 301
+    server.wait()
+
+
+# Logs that lose their end.
+
+
+async def test_a_restart_from_an_older_copy_forks_the_log(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis()
+    store = await connect(server.url)
+    named: dict[str, bytes] = {}
+    await put(store, numbered(range(1, 6)))
+    server.client.save()
+    async with follow(store, 0) as followed:
+        await put(store, numbered([6, 7, 8]))
+        await followed.reach(8)
+        old = await store.state()
+        assert_names_differ(named, old, followed.entries)
+        server.kill()
+        server.start()
+        # Nobody has inserted yet: already now the rest of the old epoch is void.
+        state = await store.state()
+        assert (state.head, state.chain.closed) == (5, ((old.chain.epoch, 5),))
+        await put(store, numbered([60, 70, 80, 90]))
+        await followed.until(lambda: len(followed.entries) == 9)
+        assert [run.since for run in followed.turns] == [5]
+        assert bodies(followed.entries) == bodies(await read_all(store))
+        state = await store.state()
+        assert_names_differ(named, state, followed.entries)
+        cursors = [parse_cursor(old.chain.cursor(n), "after") for n in range(9)]
+        assert [state.chain.holds(cursor) for cursor in cursors] == [True] * 6 + [False] * 3
+        # Ids of lost events are forgotten with them, those of kept events are not.
+        assert places((await store.newest(wanted({"user": 6}), PLENTY)).entries) == []
+
+
+async def test_flushall_begins_another_log(
+    redis_server: RedisServer, new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis()
+    store, other = await connect(server.url), await connect(server.url)
+    await put(store, [draft({"user": n}, f"id-{n}") for n in range(5)])
+    old = await store.state()
+    async with follow(store) as followed, follow(other, 0) as second:
+        await second.reach(5)
+        server.client.flushall()
+        placed = await put(other, [draft({"user": n}, f"id-{n}") for n in range(3)])
+        assert [(p.seq, p.duplicate) for p in placed[0]] == [(1, False), (2, False), (3, False)]
+        new = await store.state()
+        assert (new.head, new.chain.closed) == (3, ())
+        assert new.chain.epoch != old.chain.epoch
+        assert not new.chain.holds(parse_cursor(old.chain.cursor(2), "after"))
+        for tail in (followed, second):
+            await tail.until(lambda tail=tail: places(tail.entries) == [1, 2, 3])
+            assert [run.since for run in tail.turns] == [0]
+
+
+async def test_flushall_in_the_quiet_is_noticed(new_redis: NewRedis, connect: Connect) -> None:
+    server = new_redis()
+    store = await connect(server.url)
+    await put(store, numbered(range(5)))
+    async with follow(store, 0) as followed:
+        await followed.reach(5)
+        server.client.flushall()
+        await followed.until(lambda: bool(followed.turns))
+        assert (followed.turns[0].since, followed.turns[0].entries) == (0, [])
+        assert (await store.state()) == followed.turns[0].state
+
+
+# Replicas.
+
+
+class Pair:
+    """A primary and its replica, behind one name that can be led to either."""
+
+    def __init__(self, new_redis: NewRedis) -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port = sock.getsockname()[1]
+        fast = {"repl_diskless_sync_delay": "0", "repl_ping_replica_period": "1"}
+        self.primary = new_redis(port=str(self.port), bind="127.0.0.1", **fast)
+        self.replica = new_redis(**fast)
+        self._name = self.primary.folder / "name"
+        self.lead_to(self.primary)
+        self.url = f"unix://{self._name}"
+
+    def lead_to(self, server: RedisServer) -> None:
+        fresh = self._name.with_suffix(".new")
+        fresh.symlink_to(server.socket)
+        os.replace(fresh, self._name)
+
+    async def join(self) -> None:
+        """Let the replica follow, and wait until it has all."""
+        self.replica.client.execute_command("REPLICAOF", "127.0.0.1", self.port)
+        await self.agree()
+
+    async def agree(self) -> None:
+        async def have_same() -> bool:
+            ours = self.primary.client.info("replication")
+            theirs = self.replica.client.info("replication")
+            return (
+                theirs.get("master_link_status") == "up"
+                and theirs["slave_repl_offset"] >= ours["master_repl_offset"]
+            )
+
+        await eventually(have_same)
+
+    def cut(self) -> None:
+        """Let the replica hear nothing any more."""
+        self.primary.client.config_set("port", 0)
+        self.primary.client.execute_command("CLIENT KILL TYPE replica")
+
+    def promote(self) -> None:
+        self.replica.client.execute_command("REPLICAOF NO ONE")
+        self.lead_to(self.replica)
+
+
+@pytest.fixture
+async def pair(new_redis: NewRedis) -> Pair:
+    return Pair(new_redis)
+
+
+async def test_a_replica_promoted_behind_its_primary_gives_no_cursor_a_second_event(
+    pair: Pair, connect: Connect
+) -> None:
+    store = await connect(pair.url)
+    await pair.join()
+    named: dict[str, bytes] = {}
+    async with follow(store, 0) as followed:
+        await put(store, numbered([1, 2, 3]))
+        await pair.agree()
+        pair.cut()
+        await put(store, [draft({"user": 4}, "four"), draft({"user": 5})])
+        await followed.reach(5)
+        old = await store.state()
+        assert_names_differ(named, old, followed.entries)
+        pair.promote()
+        pair.primary.kill()
+        state = await store.state()
+        assert (state.head, state.chain.closed) == (3, ((old.chain.epoch, 3),))
+        placed = await put(store, numbered([40, 50, 60]))
+        assert [p.seq for p in placed[0]] == [4, 5, 6]
+        assert (await put(store, [draft({"user": 4}, "four")]))[0][0].seq == 7
+        await followed.until(lambda: len(followed.entries) == 7)
+        assert [run.since for run in followed.turns] == [3]
+        state = await store.state()
+        assert_names_differ(named, state, followed.entries)
+        assert bodies(followed.entries) == bodies(await read_all(store))
+        holds = [state.chain.holds(parse_cursor(old.chain.cursor(n), "after")) for n in range(6)]
+        assert holds == [True, True, True, True, False, False]
+
+
+async def test_a_primary_that_takes_over_older_data_and_returns_forks_the_log(
+    pair: Pair, connect: Connect
+) -> None:
+    """The same process, the same connections: yet numbers would be given out twice."""
+    store = await connect(pair.primary.url)
+    await pair.join()
+    await put(store, numbered([1, 2, 3]))
+    await pair.agree()
+    pair.cut()
+    await put(store, numbered([4, 5]))
+    old = await store.state()
+    # Nobody of ours ever speaks to the other server.
+    pair.replica.client.execute_command("REPLICAOF NO ONE")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    pair.replica.client.config_set("port", port)
+    pair.primary.client.execute_command("REPLICAOF", "127.0.0.1", port)
+
+    async def has_joined() -> bool:
+        return pair.primary.client.info("replication").get("master_link_status") == "up"
+
+    await eventually(has_joined)
+    pair.primary.client.execute_command("REPLICAOF NO ONE")
+    assert [p.seq for p in (await put(store, numbered([40, 50])))[0]] == [4, 5]
+    new = await store.state()
+    assert new.chain.closed == ((old.chain.epoch, 3),)
+    assert new.chain.cursor(4) != old.chain.cursor(4)
+    assert new.chain.cursor(3) == old.chain.cursor(3)
+
+
+async def test_a_replica_is_neither_written_nor_read(pair: Pair, connect: Connect) -> None:
+    store = await connect(pair.url, store_deadline=0.3)
+    await put_one(store, user=1)
+    await pair.join()
+    with pytest.raises(StartupError, match="replica"):
+        await make(pair.replica.url, "s", store_deadline=0.3).open()
+    pair.lead_to(pair.replica)
+    pair.primary.client.execute_command("CLIENT KILL TYPE normal")
+    for call in (store.state(), store.newest(EVERYTHING, PLENTY), put_one(store, user=2)):
+        with pytest.raises(StoreUnavailable, match="read-only replica"):
+            await call
+    pair.lead_to(pair.primary)
+    assert (await put_one(store, user=2)).seq == 2
+
+
+# Memory.
+
+
+async def test_without_memory_nothing_is_stored_by_halves_and_reads_work(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis()
+    store = await connect(server.url)
+    await put(store, numbered(range(50)))
+    server.client.config_set("maxmemory", 1)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="out of memory"):
+            await put(store, numbered(range(50)), [draft({"user": 1}, "a")])
+    assert (await store.state()).head == 50
+    assert len(await read_all(store)) == 50
+    assert places((await store.newest(wanted({"user": 1}), PLENTY)).entries) == [2]
+    late = await connect(server.url)
+    assert (await late.state()).head == 50
+    server.client.config_set("maxmemory", 0)
+    assert [p.seq for p in (await put(store, [draft({"user": 1}, "a")]))[0]] == [51]
+
+
+async def test_memory_that_ends_at_any_moment_leaves_whole_batches(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis()
+    store = await connect(server.url)
+    used = server.client.info("memory")["used_memory"]
+    server.client.config_set("maxmemory", used + 300_000)
+    stored = 0
+    with pytest.raises(StoreUnavailable):  # noqa: PT012 - which of the calls it is, nobody knows
+        for n in range(2_000):
+            await put(store, [draft({"user": n, "text": "x" * 300, "tags": [1, 2, n]})] * 10)
+            stored += 10
+    assert stored > 0
+    assert (await store.state()).head == stored
+    assert len(await read_all(store)) == stored
+    for value in (1, 2):
+        assert len(await read_all(store, wanted({"tag": value}))) == stored
+
+
+# Retention.
+
+
+def keys_of(server: RedisServer, name: str) -> set[str]:
+    return {key.decode() for key in server.client.scan_iter(match=f"{{{name}}}*")}
+
+
+async def test_retention_empties_log_and_lists(
+    redis_server: RedisServer, redis_url: str, stream_name: str, connect: Connect
+) -> None:
+    one, other = await connect(redis_url, max_age=1.0), await connect(redis_url, max_age=1.0)
+    for start in range(0, 5_000, 1_000):
+        await put(
+            one,
+            [draft({"user": n, "kind": n % 3, "tags": [n]}) for n in range(start, start + 1_000)],
+        )
+    assert len(keys_of(redis_server, stream_name)) > 10_000
+    tag = f"{{{stream_name}}}"
+
+    async def is_empty() -> bool:
+        left = {key.removeprefix(tag) for key in keys_of(redis_server, stream_name)}
+        return left <= {"meta", "lease", "batches", "batches-old"}
+
+    await eventually(is_empty)
+    assert (await other.state()).floor == 5_001
+    assert (await put_one(other, user=1)).seq == 5_001
+
+
+async def test_retention_by_number_returns_the_memory(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis()
+    store = await connect(server.url, max_events=500, max_age=3600.0)
+
+    async def fill() -> int:
+        for start in range(0, 4_000, 1_000):
+            await put(
+                store, [draft({"user": n, "text": "x" * 500}) for n in range(start, start + 1_000)]
+            )
+
+        async def is_swept() -> bool:
+            return server.client.hlen(store._names.log) == 500
+
+        await eventually(is_swept)
+        assert server.client.dbsize() <= 510
+        used: int = server.client.info("memory")["used_memory"]
+        return used
+
+    first = await fill()
+    for _ in range(3):
+        last = await fill()
+    assert last < first * 1.2
+    assert places(await read_all(store)) == list(range(15_501, 16_001))
+
+
+async def test_what_was_left_over_is_removed_though_nothing_is_limited_any_more(
+    redis_server: RedisServer, redis_url: str, stream_name: str, connect: Connect
+) -> None:
+    async with make(redis_url, stream_name, max_events=10, max_age=1e9) as store:
+        store._retention.cancel()  # It crashed before it could remove anything.
+        await put(store, numbered(range(1_500)))
+        assert redis_server.client.hlen(store._names.log) == 1_500
+    store = await connect(redis_url)
+
+    async def is_swept() -> bool:
+        return redis_server.client.hlen(store._names.log) == 10
+
+    await eventually(is_swept)
+    assert places(await read_all(store)) == list(range(1_491, 1_501))
+
+    async def is_done() -> bool:
+        return store._retention.done()
+
+    redis_server.client.delete(store._names.lease)
+    await eventually(is_done)
+
+
+async def test_forks_that_nobody_can_name_any_more_are_forgotten(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis(appendonly="yes", appendfsync="always")
+    store = await connect(server.url, max_events=10)
+    for _ in range(3):
+        await put(store, numbered(range(4)))
+        server.kill()
+        server.start()
+    assert [last for _, last in (await store.state()).chain.closed] == [4, 8, 12]
+    await put(store, numbered(range(8)))  # The floor is 11 now.
+    server.kill()
+    server.start()
+    assert [last for _, last in (await store.state()).chain.closed] == [12, 20]
+
+
+# Costs.
+
+
+async def test_insert_ids_are_gone_after_two_lifetimes(
+    redis_server: RedisServer, redis_url: str, connect: Connect
+) -> None:
+    store = await connect(redis_url, insert_id_lifetime=0.2)
+    names = store._names
+
+    def ids(start: int) -> list[Draft]:
+        return [draft({"user": 1}, f"id-{n}") for n in range(start, start + 100)]
+
+    await put(store, ids(0))
+    assert redis_server.client.hlen(names.ids) == 100
+    await asyncio.sleep(0.45)  # Time itself is what is tested.
+    await put(store, ids(100))
+    assert redis_server.client.hlen(names.ids) == 100
+    assert redis_server.client.exists(names.old_ids) == 0
+    assert redis_server.client.pttl(names.ids) > 0
+
+
+async def test_other_clients_are_served_during_long_searches(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis()
+    store = await connect(server.url)
+    for start in range(0, 60_000, 2_000):
+        await put(
+            store, [draft({"user": n % 10, "kind": "a"}) for n in range(start, start + 2_000)]
+        )
+    server.client.config_set("slowlog-log-slower-than", 50_000)
+    server.client.slowlog_reset()
+    page = await store.newest(wanted({"user": [1, 2], "kind": ["a", "b"], "tag": "none"}), PLENTY)
+    assert page.entries == []
+    what = wanted({"kind": ["a", "c"], "user": [1, 2, 3, 77]})
+    page = await store.newest(what, PLENTY._replace(skip=17_990))
+    assert len(page.entries) == 10
+    assert server.client.slowlog_get() == []
+
+
+def test_the_driver_is_what_it_is_taken_for() -> None:
+    # Codes that the driver cuts off its errors' texts are known by the errors' classes.
+    for code, error in {
+        "LOADING": redis.exceptions.BusyLoadingError,
+        "READONLY": redis.exceptions.ReadOnlyError,
+        "OOM": redis.exceptions.OutOfMemoryError,
+        "NOSCRIPT": redis.exceptions.NoScriptError,
+        "NOPERM": redis.exceptions.NoPermissionError,
+        "WRONGPASS": redis.exceptions.AuthenticationError,
+        "MASTERDOWN": redis.exceptions.MasterDownError,
+    }.items():
+        from redis._parsers.base import BaseParser
+
+        assert type(BaseParser.parse_error(f"{code} some text")) is error
