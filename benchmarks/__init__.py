@@ -1,0 +1,1 @@
+"""Measurements: `python -m benchmarks`. The method is told in benchmarks/README.md."""
