@@ -131,6 +131,8 @@ class Link:
 
     async def connect(self) -> AbstractConnection:
         """Return a new connection; it is the caller's to close."""
+        if self._closed:
+            raise Failure("CLOSED", "the store is closed", repeat=False)
         connection = self._class(**self._options)
         try:
             await connection.connect()  # type: ignore[no-untyped-call] # so is the driver

@@ -47,16 +47,27 @@ class Follower:
         self._due = 0.0
         """When the log is to be read, by the loop's clock; 0 is at once."""
         self._failures = 0
+        self._foreign: str | None = None
+        """An epoch not ours, of which the last message was."""
 
     async def next(self) -> Run:
         """Return the next run, however long that takes."""
         while True:
             try:
                 run = await self._advance()
-            except (Failure, CallError, driver.RedisError, OSError, TimeoutError) as exc:
+            except (
+                Failure,
+                CallError,
+                driver.RedisError,
+                OSError,
+                TimeoutError,
+                ValueError,
+            ) as exc:
                 await self._lose(exc)
             else:
-                self._failures = 0
+                if self._failures:
+                    logger.info("the tail has found Redis again")
+                    self._failures = 0
                 if run is not None:
                     return run
 
@@ -71,7 +82,8 @@ class Follower:
         await self.aclose()
         # Everything since `_since` is read when the subscription stands again.
         self._failures += 1
-        logger.warning("the tail lost Redis (%s), attempt %d follows", error, self._failures)
+        if self._failures == 1:
+            logger.warning("the tail lost Redis, and tries until it is back: %s", error)
         longest = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 10))
         await asyncio.sleep(self._random.uniform(0.2, 1) * longest)
 
@@ -102,7 +114,11 @@ class Follower:
     def _take(self, published: Published) -> Run | None:
         """Return the run that a message brings, or None if it brings none or not the next one."""
         entries = published.entries
-        if published.epoch != self._chain.epoch or entries[0].seq > self._since + 1:
+        if published.epoch != self._chain.epoch:
+            self._foreign = published.epoch
+            self._due = 0
+            return None
+        if entries[0].seq > self._since + 1:
             self._due = 0
             return None
         entries = entries[max(0, self._since + 1 - entries[0].seq) :]
@@ -120,10 +136,12 @@ class Follower:
     async def _look(self) -> Run | None:
         """Read the log, because a message told of a gap or none came for a while."""
         told = self._due == 0
+        foreign, self._foreign = self._foreign, None
         run = await self._read()
-        if run is not None and not told:
-            # The subscription was silent about this: it may be dead, and never say so.
-            logger.info("the tail found entries that were not published to it, and subscribes anew")
+        # A subscription that was silent about entries may be dead, and never say so; one that brings
+        # those of another log may lead to a server which is no longer the primary.
+        if (run is not None and not told) or foreign not in (None, self._chain.epoch):
+            logger.info("the tail subscribes anew: it was told other things than the log has")
             await self.aclose()
         return run
 
