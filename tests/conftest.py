@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.services import RedisServer
+from tests.services import RedisServer, free_port
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """A Redis for all ordinary tests: each takes a stream of its own, none breaks it."""
-    server = RedisServer()
+    server = RedisServer(port=str(free_port()))
     try:
         yield server.start()
     finally:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -12,7 +13,7 @@ from typing import Self
 import pytest
 import redis
 
-__all__ = ["RedisServer", "need"]
+__all__ = ["RedisServer", "free_port", "need"]
 
 _START_DEADLINE = 10.0
 
@@ -31,15 +32,25 @@ def need(program: str) -> str:
     return path
 
 
+def free_port() -> int:
+    """Return a loopback port that nobody listens on just now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
 class RedisServer:
     """A redis-server of our own; `options` are settings of redis.conf, without their dashes."""
 
     def __init__(self, **options: str) -> None:
-        self._options = {"save": "", "port": "0", "daemonize": "no"} | options
+        self._options = {"save": "", "bind": "127.0.0.1", "port": "0", "daemonize": "no"} | options
         # The path of a unix socket may be no longer than 107 bytes: pytest's own folders are too deep.
         self.folder = Path(tempfile.mkdtemp(prefix="streamd-redis-"))
         self.socket = self.folder / "s"
         self.url = f"unix://{self.socket}"
+        self.port = int(self._options["port"])
+        """Its port on the loopback, or 0 if it has none."""
         self._guard: subprocess.Popen[bytes] | None = None
         self.pid = 0
         self.client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=10)

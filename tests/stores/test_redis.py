@@ -19,7 +19,7 @@ from streamd.limits import Limits
 from streamd.log import Draft, LogState
 from streamd.stores.base import Stream
 from streamd.stores.redis import RedisStore
-from tests.services import RedisServer
+from tests.services import RedisServer, free_port
 from tests.stores.worlds import (
     KEYS,
     PLENTY,
@@ -76,7 +76,7 @@ async def test_a_redis_that_is_absent_is_refused_with_its_name_and_without_its_p
         store = make(f"redis://me:hush@127.0.0.1:{port}/3", "s", store_deadline=0.3)
         with pytest.raises(StartupError) as refused:
             await store.open()
-    assert f"127.0.0.1:{port}" in str(refused.value)
+    assert f"127.0.0.1:{port} can't be reached (" in str(refused.value)
     assert "hush" not in str(refused.value)
     await store.aclose()
 
@@ -90,7 +90,12 @@ async def test_a_redis_that_does_not_answer_is_refused(new_redis: NewRedis) -> N
 
 
 def test_a_url_that_is_none_is_refused() -> None:
-    for url in ("redis://host:port", "redis://:hush@h:99999999999999999999x"):
+    for url in (
+        "redis://host:port",
+        "redis://:hush@h:99999999999999999999x",
+        "redis://:hush@h/0?no_such_option=1",
+        "redis://:hush@h/0?health_check_interval=often",
+    ):
         with pytest.raises(StartupError) as refused:
             make(url, "s")
         assert "hush" not in str(refused.value)
@@ -157,10 +162,12 @@ async def test_entries_without_their_meta_key_are_not_built_upon(
 
 async def test_streams_and_databases_do_not_meet(redis_server: RedisServer) -> None:
     name = "t-" + secrets.token_hex(4)
+    tcp = f"redis://127.0.0.1:{redis_server.port}"
     urls = [
         (redis_server.url, name),
         (redis_server.url + "?db=1", name),
-        (redis_server.url, name + "."),
+        (tcp + "/2", name),
+        (tcp, name + "."),
     ]
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(make(*where)) for where in urls]
@@ -358,11 +365,11 @@ async def test_a_restart_without_news_closes_no_epoch(
 async def test_loading_is_waited_for(new_redis: NewRedis, connect: Connect) -> None:
     server = new_redis()
     store = await connect(server.url)
-    await put(store, numbered(range(800)))
+    await put(store, numbered(range(3_000)))
     server.client.save()
     server.kill()
-    # Each key takes a millisecond to load.
-    server.start(wait=False, key_load_delay="1000", loading_process_events_interval_bytes="1024")
+    # Each key takes 300 microseconds to load.
+    server.start(wait=False, key_load_delay="300", loading_process_events_interval_bytes="1024")
 
     async def is_up() -> bool:
         return server.socket.exists()
@@ -370,7 +377,7 @@ async def test_loading_is_waited_for(new_redis: NewRedis, connect: Connect) -> N
     await eventually(is_up)
     with pytest.raises(StoreUnavailable, match="loading"):
         await make(server.url, store._stream.name, store_deadline=0.2).state()
-    assert (await put_one(store, user=1)).seq == 801
+    assert (await put_one(store, user=1)).seq == 3_001
     server.wait()
 
 
@@ -496,11 +503,9 @@ class Pair:
     """A primary and its replica, behind one name that can be led to either."""
 
     def __init__(self, new_redis: NewRedis) -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
+        self.port = free_port()
         fast = {"repl_diskless_sync_delay": "0", "repl_ping_replica_period": "1"}
-        self.primary = new_redis(port=str(self.port), bind="127.0.0.1", **fast)
+        self.primary = new_redis(port=str(self.port), **fast)
         self.replica = new_redis(**fast)
         self._name = self.primary.folder / "name"
         self.lead_to(self.primary)
@@ -585,9 +590,7 @@ async def test_a_primary_that_takes_over_older_data_and_returns_forks_the_log(
     old = await store.state()
     # Nobody of ours ever speaks to the other server.
     pair.replica.client.execute_command("REPLICAOF NO ONE")
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     pair.replica.client.config_set("port", port)
     pair.primary.client.execute_command("REPLICAOF", "127.0.0.1", port)
 
@@ -773,6 +776,25 @@ async def test_insert_ids_are_gone_after_two_lifetimes(
     assert redis_server.client.pttl(names.ids) > 0
 
 
+async def test_an_insert_id_is_remembered_across_the_change_of_hashes(
+    redis_server: RedisServer, redis_url: str, connect: Connect
+) -> None:
+    store = await connect(redis_url, insert_id_lifetime=1.0)
+    begin = (await put(store, [draft({"user": 0}, "first")]))[0][0].time
+
+    async def put_at(offset: int, insert_id: str) -> bool:
+        while (placed := await put_one(store, user=9)).time < begin + offset:
+            await asyncio.sleep(0.01)
+        placed = (await put(store, [draft({"user": 0}, insert_id)]))[0][0]
+        return placed.duplicate
+
+    assert not await put_at(700, "late")
+    assert not await put_at(1_001, "next")
+    assert redis_server.client.exists(store._names.old_ids)
+    assert await put_at(0, "late")
+    assert not await put_at(0, "first")
+
+
 async def test_other_clients_are_served_during_long_searches(
     new_redis: NewRedis, connect: Connect
 ) -> None:
@@ -790,6 +812,8 @@ async def test_other_clients_are_served_during_long_searches(
     page = await store.newest(what, PLENTY._replace(skip=17_990))
     assert len(page.entries) == 10
     assert server.client.slowlog_get() == []
+    scripts = server.client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert scripts >= 30 + 4  # The batches, and 18,000 entries looked at.
 
 
 def test_the_driver_is_what_it_is_taken_for() -> None:

@@ -94,6 +94,15 @@ def _refusal(error: driver.RedisError) -> Failure:
     return Failure(code, "Redis answered with an unexpected error", repeat=False, executed=True)
 
 
+def _reason(error: BaseException | None) -> str:
+    """Return why no connection came about, in the system's words: the driver's tell less."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return f"Redis can't be reached ({error.strerror})"
+        error = error.__cause__ or error.__context__
+    return "Redis can't be reached"
+
+
 def read_url(url: str) -> dict[str, Any]:
     """Return the connection's parameters, or raise StartupError; the password is never shown."""
     try:
@@ -120,6 +129,11 @@ class Link:
             "decode_responses": False,
             "protocol": 2,
         }
+        try:
+            self._class(**self._options)
+        except (TypeError, ValueError, driver.RedisError) as exc:
+            # The driver's words may show the password.
+            raise StartupError("the store's URL has an option that Redis connections lack") from exc
         self._idle: list[AbstractConnection] = []
         self._room = asyncio.Semaphore(_CONNECTIONS)
         self._closed = False
@@ -143,7 +157,7 @@ class Link:
                 if isinstance(error, _ANSWERS):
                     raise _refusal(error) from exc
             if isinstance(exc, (driver.ConnectionError, driver.TimeoutError)):
-                raise Failure("UNREACHABLE", "Redis can't be reached", repeat=True) from exc
+                raise Failure("UNREACHABLE", _reason(exc), repeat=True) from exc
             if isinstance(exc, driver.RedisError):
                 raise _refusal(exc) from exc
             raise
@@ -180,9 +194,7 @@ class Link:
                 if clean and not self._closed:
                     self._idle.append(connection)
                 else:
-                    # Half an answer may be on it; and what became of it may have of the others.
-                    await self.close(connection)
-                    await self._close_idle()
+                    await self.close(connection)  # Half an answer may be on it.
 
     async def _take(self) -> AbstractConnection:
         while self._idle:
@@ -223,8 +235,13 @@ class Link:
                 await connection.send_packed_command(packed, check_health=False)
                 return await connection.read_response()
         except (driver.ResponseError, *_ANSWERS) as exc:
+            if isinstance(exc, driver.ReadOnlyError):
+                await self._close_idle()
             raise _refusal(exc) from exc
         except TimeoutError as exc:
+            await self._close_idle()
             raise Failure("SILENT", "Redis does not answer", repeat=True, executed=sent) from exc
         except (driver.RedisError, OSError) as exc:
+            # What became of this connection may have become of the others.
+            await self._close_idle()
             raise Failure("LOST", "Redis hung up", repeat=True, executed=sent) from exc

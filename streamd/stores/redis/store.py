@@ -72,7 +72,7 @@ class RedisStore(Store):
                 self._check_server(await self._link.call(("INFO",), timeout=end - clock()))
                 return await self._access.take_over(end - clock())
             except Failure as failure:
-                if not failure.repeat or end - clock() < _TRY_AGAIN:
+                if not failure.repeat or end - clock() < 2 * _TRY_AGAIN:
                     raise self._refusal(failure) from failure
             await asyncio.sleep(_TRY_AGAIN)
 
@@ -106,7 +106,10 @@ class RedisStore(Store):
                     f"(its form is {told}): take another stream"
                 )
             case "UNREACHABLE":
-                return StartupError(f"{where} can't be reached: start it, or name another store")
+                why = failure.sentence.removeprefix("Redis can't be reached").strip()
+                return StartupError(
+                    f"{where} can't be reached{why and ' ' + why}: start it, or name another store"
+                )
         return StartupError(f"{where} can't be used: {failure.sentence}")
 
     async def aclose(self) -> None:
