@@ -23,7 +23,7 @@ from streamd.transports import kernel
 from streamd.transports.http_protocol import HttpProtocol
 from streamd.transports.websocket import WebSocket
 
-__all__ = ["Address", "bind", "run_server", "serve"]
+__all__ = ["Address", "RunningServer", "bind", "run_server", "serve"]
 
 _BACKLOG = 2048
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -51,6 +51,14 @@ class Address:
     def ws_url(self) -> str:
         """The URL for WebSocket."""
         return f"ws://{self.authority}/"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer(Address):
+    """A server that runs in this event loop."""
+
+    application: Application
+    """What it serves."""
 
 
 def bind(settings: Settings) -> list[socket.socket]:
@@ -144,9 +152,12 @@ class _Server(uvicorn.Server):
         self.stop()
 
 
-def _config(settings: Settings, log_config: dict[str, Any] | None = LOGGING) -> uvicorn.Config:
+def _config(
+    application: Application, log_config: dict[str, Any] | None = LOGGING
+) -> uvicorn.Config:
+    settings = application.settings
     return uvicorn.Config(
-        Application(settings),
+        application,
         http=HttpProtocol,
         ws=WebSocket,
         lifespan="on",
@@ -179,7 +190,7 @@ def serve(settings: Settings, on_started: Callable[[Address], None] = lambda add
 def _serve_here(
     settings: Settings, sockets: list[socket.socket], on_started: Callable[[], None]
 ) -> None:
-    config = _config(settings)
+    config = _config(Application(settings))
 
     async def run() -> None:
         server = _Server(config, signals=True)
@@ -198,7 +209,7 @@ def _serve_in_workers(
         # Whoever comes before the workers are up waits for them.
         listener.listen(_BACKLOG)
     on_started()
-    supervisor = Multiprocess(_config(settings), sockets)
+    supervisor = Multiprocess(_config(Application(settings)), sockets)
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise StartupError("a worker process did not start; the lines above say why")
@@ -212,7 +223,9 @@ async def _try_out(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def run_server(settings: Settings | None = None, **options: Any) -> AsyncGenerator[Address]:
+async def run_server(
+    settings: Settings | None = None, **options: Any
+) -> AsyncGenerator[RunningServer]:
     """Run a server in this event loop, for tests and for programs that embed it.
 
     Args:
@@ -225,8 +238,9 @@ async def run_server(settings: Settings | None = None, **options: Any) -> AsyncG
     if settings is None:
         settings = load_settings(**{"port": 0, **options})
     sockets = bind(settings)
+    application = Application(settings)
     # Logging is the embedding program's affair.
-    server = _Server(_config(settings, log_config=None), signals=False)
+    server = _Server(_config(application, log_config=None), signals=False)
     started = asyncio.get_running_loop().create_future()
     server.on_started = lambda: started.set_result(None)
     task = asyncio.create_task(server.serve(sockets), name="server")
@@ -234,7 +248,7 @@ async def run_server(settings: Settings | None = None, **options: Any) -> AsyncG
     if task.done():
         await task
     try:
-        yield Address(settings.host, sockets[0].getsockname()[1])
+        yield RunningServer(settings.host, sockets[0].getsockname()[1], application)
     finally:
         server.stop()
         await task

@@ -28,7 +28,7 @@ _LINGER = 1.0
 
 
 class _TooManyPipelined(Exception):
-    """The peer has sent more requests than are read ahead."""
+    """The peer has sent more requests than are read ahead; the parser makes an error of its own of it."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -112,14 +112,15 @@ class HttpProtocol(HttpToolsProtocol):
         return b""
 
     def _fail(self, error: httptools.HttpParserError) -> None:
-        if isinstance(error.__context__, _TooManyPipelined) or self._is_answering():
+        if not self._in_body and self._is_answering():
             # The answers so far come first; what follows them is lost, as RFC 9112, section 9.3.2 allows.
             self._close_when_answered()
         else:
             self._refuse(400, "this is not HTTP/1.1")
 
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle = self.cycle
+        return cycle is not None and not (cycle.response_complete or cycle.disconnected)
 
     def _close_when_answered(self) -> None:
         self._refusing = True
@@ -127,7 +128,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _upgrade(self, rest: bytes) -> bytes:
         if not self._should_upgrade():
-            # An upgrade that we don't know: RFC 9110, section 7.8 lets us ignore it.
+            self._ignore_upgrade()
             return rest
         if self._is_answering():
             self._close_when_answered()
@@ -142,8 +143,21 @@ class HttpProtocol(HttpToolsProtocol):
             transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]  # is ours
         return b""
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: it is the peer's affair."""
+    def _ignores_upgrade(self) -> bool:
+        """Whether this request asks for an upgrade that we don't know (`h2c`, of all that Java sends)."""
+        return self.parser.should_upgrade() and not self._should_upgrade()
+
+    def _ignore_upgrade(self) -> None:
+        """Read the header again without it, as RFC 9110, section 7.8 allows: the parser has left out the body."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(400, "this is no proxy")
+            return
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._feed(b"\r\n".join(lines) + b"\r\n\r\n")
 
     def on_message_begin(self) -> None:
         """Begin a request, unless too many wait."""
@@ -161,6 +175,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
         self._fruitful = True
+        if self._ignores_upgrade():
+            return
         self._in_body = True
         super().on_headers_complete()
 
@@ -180,6 +196,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         self._fruitful = True
+        if self._ignores_upgrade():
+            return
         self._in_body = False
         self._end_request()
         super().on_message_complete()
@@ -232,10 +250,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._is_answering():
-            started = self.cycle.response_started
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-            if started:
+            if self.pipeline or self.cycle.response_started:
+                # Ours would be taken for the answer to an earlier request, or for part of this one's.
                 self.transport.abort()
                 return
         self.transport.write(_answer(status, reason))

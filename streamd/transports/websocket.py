@@ -5,33 +5,28 @@ message means, the session. There is no compression: prepared frames are the sam
 """
 
 import asyncio
-import http
 import logging
 from typing import Any, cast
 
-import orjson
 from uvicorn.config import Config
 from uvicorn.server import ServerState
-from websockets.datastructures import Headers
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 from websockets.protocol import SEND_EOF, Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from streamd.outbox import Outbox
 from streamd.session import Session
 from streamd.transports import kernel
-from streamd.transports.door import Refusal
 from streamd.transports.gate import Gate
+from streamd.transports.handshake import BAD_REQUEST, shake_hands
 
 __all__ = ["TOO_SLOW", "WebSocket", "text_frame"]
 
 TOO_SLOW = 4008
 """The close code for a peer that is not alive: it may come back with its cursor."""
 
-_PATH = "/"
 _PING = Frame(Opcode.PING, b"").serialize(mask=False)
-_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _BITE = 16 << 10
 """Bytes given to the parser at once: it makes an object of every frame, before anybody can say stop."""
 
@@ -168,7 +163,7 @@ class WebSocket(asyncio.Protocol):
             elif isinstance(event, Request):
                 self._shake_hands(event)
         if parser.handshake_exc is not None and parser.writes == [SEND_EOF]:
-            self._transport.write(_BAD_REQUEST)
+            self._transport.write(BAD_REQUEST)
         self._flush()
 
     def _flush(self) -> None:
@@ -184,33 +179,17 @@ class WebSocket(asyncio.Protocol):
     def _shake_hands(self, request: Request) -> None:
         server = self._parser
         assert isinstance(server, ServerProtocol)
-        refusal = self._refusal(request)
-        response = server.accept(request) if refusal is None else _refuse(server, refusal)
-        server.send_response(response)
+        shaken = shake_hands(server, request, self._gate)
         self._flush()
-        if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
+        if not shaken:
             return
-        rest = bytes(server.reader.buffer)
-        # A parser that begins after the handshake does not keep the request for ever.
+        # The HTTP protocol hands over the request alone, so nothing is left in the first parser; one
+        # that begins after the handshake does not keep the request for ever.
         server.parser.close()
         limits = self._gate.limits
         self._parser = Protocol(Side.SERVER, max_size=limits.message_bytes, logger=_parser_logger)
         self._outbox = Outbox(self._transport.write, text_frame)
         self._session = self._gate.worker.session(self._outbox, self._set_reading)
-        if rest:
-            self._bite(rest)
-
-    def _refusal(self, request: Request) -> Refusal | None:
-        refusal = self._gate.door.check(
-            request.headers.get_all("Host"), request.headers.get_all("Origin")
-        )
-        if refusal is not None:
-            return refusal
-        if request.path.partition("?")[0] != _PATH:
-            return Refusal(404, f"the WebSocket is at {_PATH}")
-        if self._gate.draining:
-            return Refusal(503, "the server is shutting down")
-        return None
 
     # Frames.
 
@@ -274,17 +253,23 @@ class WebSocket(asyncio.Protocol):
         self._gate.keepalive.part(self)
 
     def _hang_up(self) -> None:
-        """Say that nothing follows. Closing at once would lose what was said: unread bytes make it a reset."""
+        """Say that nothing follows."""
         self._end_session()
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if self._parser.close_rcvd is None:
+            # With bytes unread, to close would be a reset, and lose what was said.
             self._transport.write_eof()
-            self._part()
+        self._part()
+        if self._parser.close_rcvd is not None:
+            self._transport.close()
 
     def _end_session(self) -> None:
-        session, self._session, self._outbox = self._session, None, None
-        self._fragments = None
-        if session is not None:
+        session, outbox = self._session, self._outbox
+        self._session = self._outbox = self._fragments = None
+        if session is not None and outbox is not None:
             session.close()
+            outbox.on_drained = None  # It leads back to the session.
 
     # What the wheel asks.
 
@@ -320,16 +305,3 @@ def _is_utf8(message: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _refuse(server: ServerProtocol, refusal: Refusal) -> Response:
-    response = server.reject(refusal.status, "")
-    response.body = orjson.dumps({"error": refusal.reason})
-    response.headers = Headers(
-        {
-            "Connection": "close",
-            "Content-Length": str(len(response.body)),
-            "Content-Type": "application/json",
-        }
-    )
-    return response

@@ -1,0 +1,51 @@
+"""Who gets a WebSocket: the opening handshake of RFC 6455, section 4.2, and our own rules before it."""
+
+import http
+
+import orjson
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from streamd.transports.door import Refusal
+from streamd.transports.gate import Gate
+
+__all__ = ["BAD_REQUEST", "shake_hands"]
+
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+"""The answer to a request that can't be read."""
+
+_PATH = "/"
+
+
+def shake_hands(server: ServerProtocol, request: Request, gate: Gate) -> bool:
+    """Answer a request, by way of its parser, and tell whether it now has its WebSocket."""
+    refusal = _refusal(request, gate)
+    response = server.accept(request) if refusal is None else _response(server, refusal)
+    server.send_response(response)
+    return response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS
+
+
+def _refusal(request: Request, gate: Gate) -> Refusal | None:
+    headers = request.headers
+    refusal = gate.door.check(headers.get_all("Host"), headers.get_all("Origin"))
+    if refusal is not None:
+        return refusal
+    if request.path.partition("?")[0] != _PATH:
+        return Refusal(404, f"the WebSocket is at {_PATH}")
+    if gate.draining:
+        return Refusal(503, "the server is shutting down")
+    return None
+
+
+def _response(server: ServerProtocol, refusal: Refusal) -> Response:
+    response = server.reject(refusal.status, "")
+    response.body = orjson.dumps({"error": refusal.reason})
+    response.headers = Headers(
+        {
+            "Connection": "close",
+            "Content-Length": str(len(response.body)),
+            "Content-Type": "application/json",
+        }
+    )
+    return response

@@ -1,0 +1,261 @@
+"""A peer that can do everything wrong: bytes over a socket, frames by hand."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import orjson
+
+from streamd.server import Address, RunningServer, run_server
+
+DEADLINE = 20.0
+"""Seconds after which what a test waits for is not going to happen."""
+
+CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+"""The key of the example in RFC 6455, section 1.3; its answer is ACCEPT."""
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+class Frame(NamedTuple):
+    """A frame as it came."""
+
+    opcode: int
+    payload: bytes
+    fin: bool = True
+
+    @property
+    def close_code(self) -> int:
+        assert self.opcode == CLOSE, self
+        return int.from_bytes(self.payload[:2], "big")
+
+
+@dataclass
+class Response:
+    """An HTTP response."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+def frame(
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    fin: bool = True,
+    masked: bool = True,
+    reserved: int = 0,
+    length: int | None = None,
+) -> bytes:
+    """Return a frame as RFC 6455, section 5.2 has it, right or wrong."""
+    size = len(payload) if length is None else length
+    head = bytes([(0x80 if fin else 0) | reserved << 4 | opcode])
+    mask_bit = 0x80 if masked else 0
+    if size < 126:
+        head += bytes([mask_bit | size])
+    elif size < 1 << 16:
+        head += struct.pack("!BH", mask_bit | 126, size)
+    else:
+        head += struct.pack("!BQ", mask_bit | 127, size)
+    if not masked:
+        return head + payload
+    mask = b"\x01\x02\x03\x04"
+    repeated = mask * (len(payload) // 4 + 1)
+    together = int.from_bytes(payload, "big") ^ int.from_bytes(repeated[: len(payload)], "big")
+    return head + mask + together.to_bytes(len(payload), "big")
+
+
+def call(method: str, params: Any = None, ident: Any = 1) -> bytes:
+    """Return a JSON-RPC call; `ident` None makes a notification."""
+    message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+    if params is not None:
+        message["params"] = params
+    if ident is not None:
+        message["id"] = ident
+    return orjson.dumps(message)
+
+
+def post(body: bytes, *headers: str, length: int | None = None) -> bytes:
+    """Return a POST request with calls."""
+    fields = [
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body) if length is None else length}",
+        *headers,
+    ]
+    return ("POST / HTTP/1.1\r\n" + "\r\n".join(fields) + "\r\n\r\n").encode() + body
+
+
+def get(path: str = "/", *headers: str) -> bytes:
+    """Return a GET request."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
+
+
+def upgrade(
+    *headers: str, path: str = "/", host: str = "Host: localhost", method: str = "GET"
+) -> bytes:
+    """Return the request that asks for a WebSocket."""
+    fields = [
+        f"{method} {path} HTTP/1.1",
+        host,
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {KEY}",
+        "Sec-WebSocket-Version: 13",
+        *headers,
+    ]
+    return "\r\n".join([*(field for field in fields if field), "", ""]).encode()
+
+
+class Peer:
+    """One TCP connection, and what was read from it and not used yet."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, server: Address, *, receive_buffer: int | None = None
+    ) -> AsyncIterator[Self]:
+        """Connect; with a `receive_buffer` in bytes the kernel takes little of what is not read."""
+        sock = socket.socket()
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (server.host, server.port))
+            yield cls(sock)
+        finally:
+            sock.close()
+
+    async def send(self, data: bytes) -> None:
+        async with asyncio.timeout(DEADLINE):
+            await self._loop.sock_sendall(self._sock, data)
+
+    async def flood(self, data: bytes, times: int) -> int:
+        """Send `data` again and again until all is sent or the server wants no more; return how often."""
+        for sent in range(times):
+            try:
+                await self.send(data)
+            except (ConnectionError, TimeoutError):
+                return sent
+        return times
+
+    def send_end(self) -> None:
+        """Send nothing any more."""
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Go away without a goodbye."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
+
+    # Reading.
+
+    async def _more(self) -> None:
+        async with asyncio.timeout(DEADLINE):
+            data = await self._loop.sock_recv(self._sock, 65536)
+        if not data:
+            raise EOFError(bytes(self._buffer))
+        self._buffer += data
+
+    async def read(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            await self._more()
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    async def read_through(self, end: bytes) -> bytes:
+        while end not in self._buffer:
+            await self._more()
+        return await self.read(self._buffer.index(end) + len(end))
+
+    async def rest(self) -> bytes:
+        """Read until the server hangs up."""
+        try:
+            while True:
+                await self._more()
+        except (EOFError, ConnectionError):
+            return bytes(self._buffer)
+
+    async def response(self) -> Response:
+        head = (await self.read_through(b"\r\n\r\n")).decode()
+        status_line, *lines = head.strip().split("\r\n")
+        headers = {k.lower(): v.strip() for k, v in (line.split(":", 1) for line in lines)}
+        body = await self.read(int(headers.get("content-length", "0")))
+        return Response(int(status_line.split()[1]), headers, body)
+
+    async def frame(self) -> Frame:
+        head, second = await self.read(2)
+        assert not head & 0x70, "reserved bits are set"
+        assert not second & 0x80, "a server's frame is masked"
+        length = second
+        if second == 126:
+            length = int.from_bytes(await self.read(2), "big")
+        elif second == 127:
+            length = int.from_bytes(await self.read(8), "big")
+        return Frame(head & 0xF, await self.read(length), bool(head & 0x80))
+
+    async def message(self) -> Any:
+        """Read a text message, as JSON; answer no pings."""
+        while (received := await self.frame()).opcode == PING:
+            pass
+        assert received.opcode == TEXT, received
+        return orjson.loads(received.payload)
+
+    async def close_code(self) -> int:
+        """Read until the server says goodbye, say it too, and see that it hangs up; return its code."""
+        while (received := await self.frame()).opcode != CLOSE:
+            pass
+        with contextlib.suppress(ConnectionError):  # It does not wait after an error.
+            await self.send(frame(CLOSE, received.payload[:2]))
+        await self.rest()
+        return received.close_code
+
+    async def call(self, method: str, params: Any = None) -> Any:
+        """Make a call over WebSocket; return its result."""
+        await self.send(frame(TEXT, call(method, params)))
+        while "id" not in (answer := await self.message()):
+            pass
+        return answer["result"]
+
+
+@asynccontextmanager
+async def websocket(
+    server: Address, *headers: str, receive_buffer: int | None = None
+) -> AsyncIterator[Peer]:
+    """Open a WebSocket by hand."""
+    async with Peer.connect(server, receive_buffer=receive_buffer) as peer:
+        await peer.send(upgrade(*headers))
+        response = await peer.response()
+        assert response.status == 101, response
+        yield peer
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until something has come true."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(**options: Any) -> AsyncIterator[RunningServer]:
+    """Run a server in this event loop, on a free port, with the memory store."""
+    async with run_server(**{"drain": 1, **options}) as server:
+        yield server

@@ -1,0 +1,101 @@
+"""AwesomeStream's envelope: told from JSON-RPC, and turned into its calls."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from streamd.errors import CallError, InvalidParams, StoreUnavailable
+from streamd.jsonrpc import OutOfRange
+from streamd.limits import Limits
+from streamd.transports.envelope import Envelope, read_envelope
+
+
+def envelope(**members: Any) -> Envelope:
+    found = read_envelope(orjson.dumps({"id": 1, "args": [], "kwargs": {}, **members}), Limits())
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"args"',
+        b'["args"]',
+        b'{"args": []',
+        b'{"id": 1, "method": "items"}',
+        b'{"id": 1, "method": "items", "params": {"args": []}}',
+        b'{"jsonrpc": "2.0", "id": 1, "method": "items", "args": [], "kwargs": {}}',
+        b'[{"id": 1, "method": "items", "args": [], "kwargs": {}}]',
+        b'{"args": []}, "x": {}',
+    ],
+)
+def test_what_is_no_envelope(body: bytes) -> None:
+    assert read_envelope(body, Limits()) is None
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "params"),
+    [
+        ([], {}, {"filter": {}}),
+        ([1, 3], {}, {"filter": {}, "start": 1, "end": 3}),
+        ([1], {"end": 3}, {"filter": {}, "start": 1, "end": 3}),
+        (
+            [],
+            {"kind": "friend", "user": [23, 291]},
+            {"filter": {"kind": "friend", "user": [23, 291]}},
+        ),
+        ([], {"user": 23, "start": 1}, {"filter": {"user": 23}, "start": 1}),
+    ],
+)
+def test_items(args: list[Any], kwargs: dict[str, Any], params: dict[str, Any]) -> None:
+    assert envelope(method="items", args=args, kwargs=kwargs).to_call() == ("items", params)
+
+
+def test_other_methods() -> None:
+    event = {"user": 1}
+    assert envelope(method="insert", args=[event]).to_call() == ("insert", [event])
+    assert envelope(method="insert", kwargs={"event": event}).to_call() == (
+        "insert",
+        {"event": event},
+    )
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"method": None},
+        {"method": 1},
+        {"method": "items", "args": {}},
+        {"method": "items", "kwargs": []},
+        {"method": "items", "args": [1, 2, 3]},
+        {"method": "items", "args": [1], "kwargs": {"start": 1}},
+        {"method": "insert", "args": [{}], "kwargs": {"id": "x"}},
+    ],
+)
+def test_what_can_be_no_call(members: dict[str, Any]) -> None:
+    with pytest.raises(CallError):
+        envelope(**members).to_call()
+
+
+def test_integers_out_of_range_are_marked() -> None:
+    body = b'{"id": 1, "method": "insert", "args": [{"n": 18446744073709551616}], "kwargs": {}}'
+    found = read_envelope(body, Limits())
+    assert found is not None
+    assert isinstance(found.args[0]["n"], OutOfRange)
+
+
+@pytest.mark.parametrize("ident", [None, 1, 1.5, "a", True, [1], {"a": 1}])
+def test_an_id_of_any_type_comes_back(ident: object) -> None:
+    answer = orjson.loads(envelope(id=ident, method="items").result(b"[1]"))
+    assert answer == {"id": ident, "result": [1], "error": None}
+
+
+def test_errors_are_texts() -> None:
+    call = envelope(method="insert")
+    answer = orjson.loads(call.error(InvalidParams('no "such" thing', key="x")))
+    assert answer == {"id": 1, "result": None, "error": 'no "such" thing'}
+    assert "store" in orjson.loads(call.error(StoreUnavailable()))["error"]

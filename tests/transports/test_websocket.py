@@ -1,0 +1,366 @@
+"""The WebSocket transport, with real sockets and peers that do everything wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+
+from streamd.server import RunningServer
+from streamd.transports.websocket import text_frame
+from tests.harness import (
+    ACCEPT,
+    BINARY,
+    CLOSE,
+    CONT,
+    KEY,
+    PING,
+    PONG,
+    TEXT,
+    Peer,
+    call,
+    frame,
+    running,
+    until,
+    upgrade,
+    websocket,
+)
+
+PONG_CALL = call("ping")
+
+
+async def assert_serves(server: RunningServer) -> None:
+    """See that others are served, whatever somebody did."""
+    async with websocket(server) as other:
+        assert await other.call("ping") == "pong"
+
+
+# The handshake.
+
+
+async def test_handshake_of_rfc_6455(server: RunningServer) -> None:
+    async with Peer.connect(server) as peer:
+        await peer.send(upgrade("Sec-WebSocket-Extensions: permessage-deflate"))
+        response = await peer.response()
+    assert response.status == 101
+    assert response.headers["sec-websocket-accept"] == ACCEPT
+    assert "sec-websocket-extensions" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (upgrade(path="/feed"), 404),
+        (upgrade(host="Host: evil.example"), 421),
+        (upgrade(host=""), 421),
+        (upgrade("Host: localhost"), 421),
+        (upgrade("Origin: https://evil.example"), 403),
+        (upgrade("Origin: null"), 403),
+        (upgrade("Origin: http://localhost.evil.example"), 403),
+        (upgrade("Origin: http://localhost", "Origin: http://localhost"), 403),
+        (upgrade(method="POST"), 405),
+        (upgrade().replace(KEY.encode(), b"short"), 400),
+        (upgrade().replace(b"Version: 13", b"Version: 8"), 400),
+        (upgrade().replace(f"Sec-WebSocket-Key: {KEY}\r\n".encode(), b""), 400),
+        (upgrade("Content-Length: 5"), 400),
+        (upgrade("X: " + "y" * 9000), 431),
+        (upgrade(*[f"X{i}: y" for i in range(200)]), 431),
+    ],
+)
+async def test_bad_handshakes_are_refused(
+    server: RunningServer, request_: bytes, status: int
+) -> None:
+    async with Peer.connect(server) as peer:
+        await peer.send(request_)
+        assert (await peer.response()).status == status
+        await peer.rest()
+    await assert_serves(server)
+
+
+async def test_own_pages_and_named_ones_may_come_in() -> None:
+    async with running(allow_origin="https://example.org", allow_host="feed.example") as server:
+        for header in ("http://localhost:3000", "http://127.0.0.1:8080", "https://example.org"):
+            async with websocket(server, f"Origin: {header}") as peer:
+                assert await peer.call("ping") == "pong"
+        async with Peer.connect(server) as peer:
+            await peer.send(upgrade(host="Host: feed.example:443"))
+            assert (await peer.response()).status == 101
+
+
+async def test_first_frame_together_with_the_handshake_is_not_lost(server: RunningServer) -> None:
+    async with Peer.connect(server) as peer:
+        await peer.send(upgrade() + frame(TEXT, PONG_CALL))
+        assert (await peer.response()).status == 101
+        assert (await peer.message())["result"] == "pong"
+
+
+async def test_handshake_byte_by_byte(server: RunningServer) -> None:
+    async with Peer.connect(server) as peer:
+        for byte in upgrade():
+            await peer.send(bytes([byte]))
+        assert (await peer.response()).status == 101
+
+
+async def test_nobody_comes_in_while_the_server_drains(server: RunningServer) -> None:
+    gate = server.application.gate
+    assert gate is not None
+    async with Peer.connect(server) as peer:
+        gate.draining = True
+        await peer.send(upgrade())
+        assert (await peer.response()).status == 503
+
+
+# Messages.
+
+
+async def test_text_is_answered(peer: Peer) -> None:
+    assert await peer.call("ping") == "pong"
+
+
+async def test_frames_in_pieces(peer: Peer) -> None:
+    for byte in frame(TEXT, PONG_CALL):
+        await peer.send(bytes([byte]))
+    assert (await peer.message())["result"] == "pong"
+
+
+async def test_many_frames_in_one_piece(peer: Peer) -> None:
+    await peer.send(frame(TEXT, PONG_CALL) * 3000)
+    for _ in range(3000):
+        assert (await peer.message())["result"] == "pong"
+
+
+async def test_fragmented_message(peer: Peer) -> None:
+    text = call("insert", [{"user": "Zoë", "kind": "€"}])
+    for index, byte in enumerate(text[:-1]):
+        part = frame(CONT if index else TEXT, bytes([byte]), fin=False)
+        await peer.send(part + frame(PING, b"between"))
+        assert await peer.frame() == (PONG, b"between", True)
+    await peer.send(frame(CONT, text[-1:]))
+    assert (await peer.message())["result"]["duplicate"] is False
+
+
+async def test_empty_fragments_cost_nothing(peer: Peer) -> None:
+    await peer.send(frame(TEXT, PONG_CALL, fin=False))
+    await peer.send(frame(CONT, b"", fin=False) * 20_000)
+    await peer.send(frame(CONT, b""))
+    assert (await peer.message())["result"] == "pong"
+
+
+@pytest.mark.parametrize("fragments", [1, 3])
+async def test_binary_is_refused_and_the_connection_kept(peer: Peer, fragments: int) -> None:
+    for index in range(fragments):
+        opcode = CONT if index else BINARY
+        await peer.send(frame(opcode, PONG_CALL, fin=index == fragments - 1))
+    answer = await peer.message()
+    assert (answer["error"]["code"], answer["id"]) == (-32600, None)
+    assert await peer.call("ping") == "pong"
+
+
+async def test_empty_message_is_refused_and_the_connection_kept(peer: Peer) -> None:
+    await peer.send(frame(TEXT, b""))
+    assert (await peer.message())["error"]["code"] == -32700
+    assert await peer.call("ping") == "pong"
+
+
+async def test_message_of_the_largest_size(peer: Peer) -> None:
+    text = PONG_CALL + b" " * ((1 << 20) - len(PONG_CALL))
+    await peer.send(frame(TEXT, text))
+    assert (await peer.message())["result"] == "pong"
+
+
+async def test_large_messages_leave_nothing_behind(server: RunningServer, peer: Peer) -> None:
+    for _ in range(3):
+        await test_message_of_the_largest_size(peer)
+    connection = next(iter(server.application.gate.keepalive))  # type: ignore[union-attr]  # it runs
+    assert connection._parser.reader.buffer.__sizeof__() < 100_000
+
+
+# What ends a connection.
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(TEXT, b"\xff"), 1007),
+        (frame(TEXT, b'"\xed\xa0\x80"'), 1007),
+        (frame(TEXT, b"\xe2\x82", fin=False) + frame(CONT, b"x"), 1007),
+        (frame(TEXT, b"x" * ((1 << 20) + 1)), 1009),
+        (frame(TEXT, length=1 << 62), 1009),
+        (frame(TEXT, b"x" * 600_000, fin=False) + frame(CONT, b"x" * 600_000), 1009),
+        (frame(TEXT, PONG_CALL, masked=False), 1002),
+        (frame(TEXT, PONG_CALL, reserved=4), 1002),
+        (frame(TEXT, PONG_CALL, reserved=2), 1002),
+        (frame(TEXT, PONG_CALL, reserved=1), 1002),
+        (frame(0x3, PONG_CALL), 1002),
+        (frame(0xB, b""), 1002),
+        (frame(CONT, PONG_CALL), 1002),
+        (frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"), 1002),
+        (frame(PING, b"", fin=False), 1002),
+        (frame(PING, b"x" * 126), 1002),
+        (frame(CLOSE, b"\x03"), 1002),
+        (frame(CLOSE, b"\x03\xed"), 1002),  # 1005
+        (frame(CLOSE, b"\x03\xe8\xff"), 1007),
+        (b"GET / HTTP/1.1\r\n\r\n", 1002),
+    ],
+)
+async def test_offences_close_with_their_code(
+    server: RunningServer, data: bytes, code: int
+) -> None:
+    async with websocket(server) as peer:
+        await peer.send(data)
+        assert await peer.close_code() == code
+    await assert_serves(server)
+    await until(lambda: not len(server.application.gate.keepalive))  # type: ignore[union-attr]  # it runs
+
+
+async def test_calls_before_an_offence_count_and_those_after_do_not(server: RunningServer) -> None:
+    insert = frame(TEXT, call("insert", [{"user": 1}]))
+    async with websocket(server) as peer:
+        await peer.send(insert + frame(TEXT, b"\xff") + insert)
+        assert await peer.close_code() == 1007
+    async with websocket(server) as peer:
+        await peer.call("insert", [{"user": 2}])
+        assert await peer.call("items") in ([{"user": 2}, {"user": 1}], [{"user": 2}])
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe8bye", b"\x0f\xa0"])
+async def test_close_is_answered_in_kind(peer: Peer, payload: bytes) -> None:
+    await peer.send(frame(CLOSE, payload))
+    assert await peer.frame() == (CLOSE, payload, True)
+    with pytest.raises(EOFError):
+        await peer.frame()
+
+
+async def test_peer_that_does_not_hang_up_is_hung_up_on(server: RunningServer) -> None:
+    async with websocket(server) as peer:
+        await peer.send(frame(TEXT, b"\xff"))
+        assert (await peer.frame()).close_code == 1007
+        keepalive = server.application.gate.keepalive  # type: ignore[union-attr]  # it runs
+        assert len(keepalive) == 1
+        for _ in range(2):
+            keepalive.tick()
+        await until(lambda: not len(keepalive))
+
+
+@pytest.mark.parametrize("goodbye", ["end", "reset"])
+async def test_peer_that_leaves_without_a_close(server: RunningServer, goodbye: str) -> None:
+    async with websocket(server) as peer:
+        await peer.call("subscribe")
+        if goodbye == "end":
+            peer.send_end()
+        else:
+            peer.reset()
+        await until(lambda: not len(server.application.gate.keepalive))  # type: ignore[union-attr]  # it runs
+    await assert_serves(server)
+
+
+async def test_connections_are_freed_without_the_garbage_collector(server: RunningServer) -> None:
+    import gc
+    import weakref
+
+    gate = server.application.gate
+    assert gate is not None
+    gc.disable()
+    try:
+        async with websocket(server) as peer:
+            await peer.call("subscribe")
+            connection = weakref.ref(next(iter(gate.keepalive))._parser)
+        await until(lambda: connection() is None)
+    finally:
+        gc.enable()
+
+
+# Who is alive.
+
+
+async def test_ping_is_answered(peer: Peer) -> None:
+    await peer.send(frame(PING, b"hello"))
+    assert await peer.frame() == (PONG, b"hello", True)
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[RunningServer]:
+    """A server whose deadlines pass within a second."""
+    async with running(ping=0.4, pong=0.2, write_deadline=0.6) as server:
+        yield server
+
+
+async def test_quiet_peer_that_answers_pings_stays(hasty: RunningServer) -> None:
+    async with websocket(hasty) as peer:
+        for _ in range(4):
+            assert await peer.frame() == (PING, b"", True)
+            await peer.send(frame(PONG, b""))
+        assert await peer.call("ping") == "pong"
+
+
+async def test_any_byte_is_life(hasty: RunningServer) -> None:
+    slow = frame(TEXT, b" " * 60 + PONG_CALL)
+    async with websocket(hasty) as peer:
+        for byte in slow:
+            await peer.send(bytes([byte]))
+            await asyncio.sleep(0.02)
+        assert (await peer.message())["result"] == "pong"
+
+
+async def test_vanished_peer_is_cut(hasty: RunningServer) -> None:
+    async with websocket(hasty) as peer:
+        assert await peer.close_code() == 4008
+
+
+async def stall(server: RunningServer, peer: Peer) -> list[int]:
+    """Insert more than the kernel hides, which the peer follows; return the numbers of the events."""
+    await peer.send(frame(TEXT, call("subscribe", {"backfill": 0})))
+    assert (await peer.message())["result"]["live"]
+    numbers = list(range(600))
+    async with websocket(server) as producer:
+        for number in numbers:
+            await producer.call("insert", [{"user": number, "text": "x" * 5000}])
+    return numbers
+
+
+async def test_peer_that_stops_reading_is_cut_and_disturbs_nobody(hasty: RunningServer) -> None:
+    keepalive = hasty.application.gate.keepalive  # type: ignore[union-attr]  # it runs
+    async with websocket(hasty, receive_buffer=4096) as peer:
+        await stall(hasty, peer)
+        await until(lambda: not len(keepalive))
+        received = await peer.rest()
+        assert len(received) < 1_000_000
+    await assert_serves(hasty)
+
+
+async def test_being_far_behind_is_no_reason_to_be_cut(hasty: RunningServer) -> None:
+    async with websocket(hasty, receive_buffer=4096) as peer:
+        numbers = await stall(hasty, peer)
+        received = []
+        start = asyncio.get_running_loop().time()
+        while len(received) < len(numbers):
+            if asyncio.get_running_loop().time() < start + 2:
+                await asyncio.sleep(0.02)
+            message = await peer.message()
+            if message["method"] == "event":
+                received.append(message["params"]["event"]["user"])
+        assert received == numbers
+
+
+@pytest.mark.parametrize("data", [frame(PING, b"x" * 125), frame(BINARY, b"x"), frame(TEXT, b"{")])
+async def test_answers_that_nobody_reads_do_not_pile_up(data: bytes) -> None:
+    async with running() as server:
+        keepalive = server.application.gate.keepalive  # type: ignore[union-attr]  # it runs
+        async with websocket(server, receive_buffer=4096) as peer:
+            connection = next(iter(keepalive))
+            sending = asyncio.create_task(peer.flood(data * 1000, 10_000))
+            await until(lambda: connection.deaf)
+            assert not connection._transport.is_reading()
+            assert connection._transport.get_write_buffer_size() < 2_000_000
+            sending.cancel()
+            await asyncio.wait([sending])
+        await assert_serves(server)
+
+
+# Frames.
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+def test_text_frame(size: int) -> None:
+    payload = orjson.dumps("x" * size)
+    assert text_frame(payload) == frame(TEXT, payload, masked=False)
