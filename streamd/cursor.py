@@ -44,7 +44,7 @@ def _format_cursor(epoch: str, seq: Seq) -> str:
 def parse_cursor(text: object, name: str) -> Cursor:
     """Return the place that `text` names, or raise InvalidParams with the parameter's `name`."""
     if not isinstance(text, str):
-        raise InvalidParams(f"{name} must be a cursor, got {type(text).__name__}")
+        raise InvalidParams(f"{name} must be a cursor, which is a string")
     if len(text) == _CURSOR_CHARS and text.isascii():
         epoch = text[:_EPOCH_CHARS]
         try:

@@ -1,7 +1,7 @@
 """Events and their keys: from JSON to a draft that is fit to be stored."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -114,8 +114,8 @@ class Keys(tuple[Key, ...]):
 
     @staticmethod
     def _parse_key(text: str) -> Key:
-        name, _, path = text.partition("=")
-        path = path or name
+        name, given, path = text.partition("=")
+        path = path if given else name
         if not _KEY_NAME.fullmatch(name) or not _PATH.fullmatch(path):
             raise StartupError(
                 f"{text!r} is not a key: write a name such as user, or a name and a path such as user=actor.login"
@@ -198,14 +198,3 @@ def draft_event(event: Json, insert_id: Json, keys: Keys, limits: Limits) -> Dra
         return Draft(body, terms)
     _check_id(insert_id, limits)
     return Draft(body, terms, insert_id, blake2b(body, digest_size=_DIGEST_BYTES).digest())
-
-
-def draft_events(
-    events: Sequence[Json], ids: Sequence[Json] | None, keys: Keys, limits: Limits
-) -> list[Draft]:
-    """Return the drafts of several events; the first error fails them all."""
-    if ids is None:
-        return [draft_event(event, None, keys, limits) for event in events]
-    return [
-        draft_event(event, ident, keys, limits) for event, ident in zip(events, ids, strict=True)
-    ]

@@ -14,6 +14,9 @@ from streamd.types import Json, Term
 
 __all__ = ["EVERYTHING", "Clause", "Filter", "parse_filter"]
 
+_SHOWN_CHARS = 64
+"""An error shows no more of what a peer has sent: a name may have a million characters."""
+
 Clause = tuple[frozenset[Term], ...]
 """A conjunction: an event needs a term of each set. Each set holds the terms of one key."""
 
@@ -72,7 +75,7 @@ def _check_keys(given: Collection[str], keys: Keys) -> None:
     if unknown:
         raise InvalidParams(
             f"a filter can only use declared keys: {', '.join(names)}",
-            unknown=unknown[: len(names)],
+            unknown=[name[:_SHOWN_CHARS] for name in unknown[: len(names)]],
             keys=list(names),
         )
 
