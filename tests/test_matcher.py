@@ -1,0 +1,131 @@
+"""streamd.matcher against ten lines of brute force."""
+
+from collections.abc import Callable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamd.filters import EVERYTHING, Clause, Filter
+from streamd.matcher import Matcher
+
+VALUES = st.integers(0, 4)
+
+
+def clauses() -> st.SearchStrategy[Clause]:
+    def build(user: set[int], kind: set[int], tag: set[int]) -> Clause:
+        named = {"user": user, "kind": kind, "tag": tag}
+        return tuple(frozenset(f"{k}:{v}" for v in vs) for k, vs in named.items() if vs)
+
+    few = st.sets(VALUES, max_size=3)
+    return st.builds(build, few, few, few)
+
+
+FILTERS = st.lists(clauses(), max_size=3).map(lambda some: Filter(tuple(some)))
+EVENTS = st.builds(
+    lambda user, kind, tags: (f"user:{user}", f"kind:{kind}", *(f"tag:{tag}" for tag in tags)),
+    VALUES,
+    VALUES,
+    st.sets(VALUES, max_size=3),
+)
+
+
+def by_length(term: str) -> int:
+    return len(term)
+
+
+def by_value(term: str) -> int:
+    return int(term[-1])
+
+
+def nothing(term: str) -> int:
+    return 0
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), FILTERS), max_size=40),
+    st.lists(EVENTS, min_size=1, max_size=5),
+    st.sampled_from([by_length, by_value, nothing]),
+)
+@settings(max_examples=300)
+def test_it_finds_what_brute_force_finds(
+    steps: list[tuple[bool, Filter]], events: list[tuple[str, ...]], frequency: Callable[[str], int]
+) -> None:
+    matcher: Matcher[Filter] = Matcher(frequency)
+    there: set[Filter] = set()
+    for adding, some in steps:
+        if adding and some not in there:
+            there.add(some)
+            matcher.add(some, some)
+        elif there:
+            gone = some if some in there else min(there, key=hash)
+            there.discard(gone)
+            matcher.remove(gone)
+        for terms in events:
+            found = matcher.match(terms)
+            assert len(found) == len(set(found)), "one was found twice"
+            assert set(found) == {wanted for wanted in there if wanted.matches(terms)}
+    assert len(matcher) == len(there)
+    for wanted in there:
+        assert matcher.get(wanted) is wanted
+        matcher.remove(wanted)
+    assert matcher.num_postings == 0
+    assert matcher.match(events[0]) == []
+
+
+def one_of(*terms: str) -> Filter:
+    return Filter((tuple(frozenset([term]) for term in terms),))
+
+
+def test_each_is_found_once_however_many_of_its_terms_an_event_has() -> None:
+    matcher: Matcher[str] = Matcher(nothing)
+    matcher.add(Filter(((frozenset({"tag:1", "tag:2", "tag:3"}),), (frozenset({"user:1"}),))), "x")
+    assert matcher.match(("user:1", "tag:1", "tag:2", "tag:3")) == ["x"]
+
+
+def test_a_filter_is_filed_under_its_most_selective_key() -> None:
+    looked: list[str] = []
+
+    def frequency(term: str) -> int:
+        looked.append(term)
+        return {"kind:push": 1_000, "user:1": 2, "user:2": 3}.get(term, 0)
+
+    matcher: Matcher[str] = Matcher(frequency)
+    matcher.add(Filter(((frozenset({"kind:push"}), frozenset({"user:1", "user:2"})),)), "x")
+    assert matcher.num_postings == 2
+    assert sorted(looked) == ["kind:push", "user:1", "user:2"]
+
+
+def test_the_room_of_what_was_removed_is_bounded() -> None:
+    matcher: Matcher[int] = Matcher(nothing)
+    many = [one_of("kind:push", f"user:{number}") for number in range(200)]
+    for number, some in enumerate(many):
+        matcher.add(some, number)
+    kept = set(range(200))
+    for number in range(0, 200, 2):
+        matcher.remove(many[number])
+        kept.discard(number)
+        assert matcher.num_postings <= 2 * len(kept) + 1
+    assert set(matcher.match(("kind:push", "user:1"))) == {1}
+
+
+def test_what_matches_everything_costs_no_posting() -> None:
+    matcher: Matcher[str] = Matcher(nothing)
+    matcher.add(EVERYTHING, "all")
+    matcher.add(Filter(((), (frozenset({"user:1"}),))), "all too")
+    matcher.add(Filter(()), "none")
+    assert matcher.num_postings == 0
+    assert sorted(matcher.match(("user:1",))) == ["all", "all too"]
+    assert sorted(matcher.match(())) == ["all", "all too"]
+    matcher.remove(EVERYTHING)
+    assert matcher.match(()) == ["all too"]
+
+
+def test_a_filter_may_come_back() -> None:
+    matcher: Matcher[int] = Matcher(nothing)
+    some = one_of("user:1")
+    for number in range(5):
+        matcher.add(some, number)
+        assert matcher.match(("user:1",)) == [number]
+        matcher.remove(some)
+        assert matcher.match(("user:1",)) == []
+    assert matcher.get(some) is None
