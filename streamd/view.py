@@ -10,6 +10,7 @@ from streamd.errors import PlaceLost, StoreUnavailable
 from streamd.filters import EVERYTHING, Filter
 from streamd.limits import Limits
 from streamd.log import LogState, Page, Run
+from streamd.search import search
 from streamd.stores.base import Bounds, Store
 from streamd.types import Seq
 from streamd.window import Window
@@ -18,6 +19,9 @@ __all__ = ["SharedRead", "View"]
 
 _LOAD = 1_000
 """Entries read at a time when the window is filled."""
+
+_NEVER: Seq = 1 << 62
+"""A place that no log reaches."""
 
 T = TypeVar("T")
 
@@ -50,19 +54,25 @@ class SharedRead(Generic[T]):
             try:
                 asked.set_result(await self._read())
             except asyncio.CancelledError:
-                asked.cancel()
+                self._refuse(asked)
                 raise
             except Exception as exc:  # noqa: BLE001 - it belongs to those who asked
-                asked.set_exception(exc)
-                asked.exception()  # They may all have given up.
+                self._refuse(asked, exc)
         self._task = None
 
+    @staticmethod
+    def _refuse(asked: asyncio.Future[T], exc: Exception | None = None) -> None:
+        asked.set_exception(exc or StoreUnavailable())
+        asked.exception()  # They may all have given up.
+
     async def aclose(self) -> None:
-        """End a read that is under way."""
+        """End a read that is under way: those who wait for it, or for the next, are refused."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        if self._next is not None:
+            self._refuse(self._next)
 
 
 class View:
@@ -75,7 +85,8 @@ class View:
         self._store = store
         self._limits = limits
         self._head = SharedRead(store.state)
-        self._waiting: list[tuple[Seq, asyncio.Future[None]]] = []
+        self._waiting: dict[asyncio.Future[None], Seq] = {}
+        """Those who wait for a place; each takes itself out."""
         self.window = Window()
         self.chain = Chain("")
         self.floor: Seq = 1
@@ -163,16 +174,9 @@ class View:
             self.window.forget_below(state.floor)
 
     def _wake(self, *, everybody: bool = False) -> None:
-        if self._waiting:
-            still: list[tuple[Seq, asyncio.Future[None]]] = []
-            for seq, future in self._waiting:
-                if future.done():
-                    continue
-                if everybody or seq <= self.position:
-                    future.set_result(None)
-                else:
-                    still.append((seq, future))
-            self._waiting = still
+        for future, seq in self._waiting.items():
+            if (everybody or seq <= self.position) and not future.done():
+                future.set_result(None)
 
     # Reading.
 
@@ -183,51 +187,62 @@ class View:
         """
         try:
             async with asyncio.timeout(self._limits.store_deadline):
-                await self._catch(await self._head())
+                await self._catch(await self._read_head())
         except TimeoutError:
             raise StoreUnavailable("the store's newest entries did not arrive in time") from None
+
+    async def _read_head(self) -> LogState:
+        while True:
+            chain = self.chain
+            state = await self._head()
+            # Where the tail brought a new chain meanwhile, what was read may be of the old one,
+            # and nothing would ever come that fits it.
+            if self.chain in (chain, state.chain):
+                return state
 
     async def _catch(self, state: LogState) -> None:
         while state.chain != self.chain or state.head > self.position:
             # Another chain: the tail brings the change, and wakes everybody.
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            target = state.head if state.chain == self.chain else 1 << 62
-            self._waiting.append((target, future))
-            await future
+            await self._moved(state.head if state.chain == self.chain else _NEVER)
             if state.chain != self.chain:
-                state = await self._head()
+                state = await self._read_head()
         self._note(state)
+
+    async def _moved(self, seq: Seq) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[future] = seq
+        try:
+            await future
+        finally:
+            del self._waiting[future]
 
     async def newest(self, wanted: Filter, bounds: Bounds, before: Seq | None = None) -> Page:
         """Return the newest matches as of `position`; see stores.base.Store.newest."""
         state = self.state
-        before = min(state.head + 1, state.head + 1 if before is None else before)
-        found = self.window.backward(
-            wanted,
-            before,
-            limit=bounds.limit,
-            work=bounds.work,
-            size=bounds.size,
-            skip=bounds.skip,
-        )
+        before = state.head + 1 if before is None else min(before, state.head + 1)
+        found = await search(self.window, wanted, before, bounds)
+        if self.chain != state.chain:
+            return await self._again(wanted, bounds, before)
         full = len(found.entries) >= bounds.limit
-        reached = min(before, found.reached)
-        if full or reached > self.window.low or reached <= state.floor:
-            left = reached > state.floor
+        if full or found.reached > self.window.low or found.reached <= state.floor:
+            left = found.reached > state.floor
             used = found.looked >= bounds.work and not full
-            return Page(state, found.entries, reached if left else None, left and used)
+            return Page(state, found.entries, found.reached if left else None, left and used)
         rest = Bounds(
             limit=bounds.limit - len(found.entries),
             work=max(bounds.work - found.looked, 1),
             size=max(bounds.size - sum(len(entry.body) for entry in found.entries), 1),
             skip=bounds.skip - found.skipped,
         )
-        older = await self._store.newest(wanted, rest, reached)
+        older = await self._store.newest(wanted, rest, found.reached)
         if older.state.chain != state.chain:
-            # The log was forked meanwhile: what was found may be void.
-            await self.fresh()
-            return await self.newest(wanted, bounds, min(before, self.position + 1))
+            return await self._again(wanted, bounds, before)
         return older._replace(state=state, entries=found.entries + older.entries)
+
+    async def _again(self, wanted: Filter, bounds: Bounds, before: Seq) -> Page:
+        # The log was forked meanwhile: what was found may be void.
+        await self.fresh()
+        return await self.newest(wanted, bounds, min(before, self.position + 1))
 
     async def after(self, since: Seq, wanted: Filter, bounds: Bounds) -> Run:
         """Return the matches after `since` from the store; see stores.base.Store.after."""

@@ -12,6 +12,7 @@ from streamd.cursor import EPOCH_BYTES, Chain
 from streamd.errors import InvalidParams
 from streamd.filters import EVERYTHING, Filter
 from streamd.log import Draft, Entry, LogState, Page, Placed, Run
+from streamd.search import search
 from streamd.stores.base import Appended, Bounds, Store, Stream, Verdict
 from streamd.types import Seq
 from streamd.window import Window
@@ -159,18 +160,15 @@ class MemoryStore(Store):
     # Reading.
 
     async def newest(self, wanted: Filter, bounds: Bounds, before: Seq | None = None) -> Page:
-        found = self._log.backward(
-            wanted,
-            self._log.high + 1 if before is None else before,
-            limit=bounds.limit,
-            work=bounds.work,
-            size=bounds.size,
-            skip=bounds.skip,
-        )
+        state = self._state()
+        before = state.head + 1 if before is None else before
+        found = await search(self._log, wanted, before, bounds)
+        # The page is as of its beginning, but for what retention hid meanwhile.
+        entries = [entry for entry in found.entries if entry.seq >= self._log.low]
         left = found.reached > self._log.low
         return Page(
-            self._state(),
-            found.entries,
+            state._replace(floor=self._log.low),
+            entries,
             found.reached if left else None,
             exhausted=left and found.looked >= bounds.work and len(found.entries) < bounds.limit,
         )
