@@ -1,6 +1,7 @@
 """Catching up: subscriptions that are behind are read forward, connections in turn."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from streamd.errors import CallError, PlaceLost, StoreUnavailable
@@ -10,6 +11,8 @@ from streamd.subscription import Peer, State, Subscription
 from streamd.view import View
 
 __all__ = ["CatchUp"]
+
+logger = logging.getLogger("streamd.catchup")
 
 _STORE_READS = 4
 """Reads from the store at a time, for all connections of a worker."""
@@ -77,7 +80,11 @@ class CatchUp:
             while self._turns:
                 peer = next(iter(self._turns))
                 del self._turns[peer]
-                self._round(peer)
+                try:
+                    self._round(peer)
+                except Exception:
+                    # A defect; it must not end the reading for everybody.
+                    logger.exception("a connection could not be read forward")
                 await asyncio.sleep(0)
             self._work.clear()
 
@@ -121,6 +128,10 @@ class CatchUp:
             try:
                 await self._read_far(sub)
             except StoreUnavailable:
+                await asyncio.sleep(_RETRY_AFTER)
+            except Exception:
+                # As above.
+                logger.exception("a subscription could not be read forward")
                 await asyncio.sleep(_RETRY_AFTER)
             finally:
                 self._reading.discard(sub.peer)

@@ -20,11 +20,14 @@ _BATCH_DRAFTS = 1_000
 _BATCH_BYTES = 1 << 20
 _WAITING_BYTES = 64 << 20
 """What may wait for a slow store; more is refused at once."""
+_DRAFT_COST = 400
+"""Bytes a draft takes beside its body and terms: objects."""
 
 Done = Callable[[Chain, Verdict], None]
 """Told the outcome of one call: it must not raise."""
 
 _NO_CHAIN = Chain("")
+_CLOSING = "the server is shutting down"
 
 
 class _Waiting(NamedTuple):
@@ -49,6 +52,7 @@ class Committer:
         self._size = 0
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Begin to serve."""
@@ -56,18 +60,21 @@ class Committer:
 
     async def aclose(self) -> None:
         """Stop; calls that still wait are told that nothing was stored. Idempotent."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        self._fail(self._take_all(), StoreUnavailable("the server is shutting down"))
+        self._fail(self._take_all(), StoreUnavailable(_CLOSING))
 
     def submit(self, drafts: list[Draft], done: Done) -> None:
         """Store the drafts of one call, all or none; `done` is told, from the event loop.
 
-        Raise StoreUnavailable if too much is waiting already.
+        Raise StoreUnavailable if too much is waiting already, or after `aclose`.
         """
-        size = sum([len(draft.body) for draft in drafts])
+        if self._closed:
+            raise StoreUnavailable(_CLOSING)
+        size = sum([_size(draft) for draft in drafts])
         if self._size + size > _WAITING_BYTES:
             raise StoreUnavailable("too many inserts are waiting for the store")
         self._size += size
@@ -113,9 +120,20 @@ class Committer:
             self._fail(batch, InternalError())
         else:
             for call, verdict in zip(batch, appended.verdicts, strict=True):
-                call.done(appended.chain, verdict)
+                self._tell(call, appended.chain, verdict)
+
+    def _fail(self, batch: list[_Waiting], error: CallError) -> None:
+        for call in batch:
+            self._tell(call, _NO_CHAIN, error)
 
     @staticmethod
-    def _fail(batch: list[_Waiting], error: CallError) -> None:
-        for call in batch:
-            call.done(_NO_CHAIN, error)
+    def _tell(call: _Waiting, chain: Chain, verdict: Verdict) -> None:
+        try:
+            call.done(chain, verdict)
+        except Exception:
+            # One peer's answer must not keep the others from theirs.
+            logger.exception("the outcome of an insert could not be told")
+
+
+def _size(draft: Draft) -> int:
+    return len(draft.body) + sum(map(len, draft.terms)) + _DRAFT_COST
