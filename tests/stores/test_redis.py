@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from streamd.limits import Limits
 from streamd.log import Draft, LogState
 from streamd.stores.base import Stream
 from streamd.stores.redis import RedisStore
+from streamd.stores.redis.retention import Sweeper
+from streamd.stores.redis.scripts import EXPIRED, SEARCH, Script
 from tests.services import RedisServer, free_port
 from tests.stores.worlds import (
     KEYS,
@@ -233,6 +236,36 @@ async def test_a_lost_last_message_is_found_in_the_quiet(redis_url: str, connect
         assert places(followed.entries) == [1, 2, 3, 4, 5]
 
 
+async def test_a_tail_that_is_told_nothing_or_foreign_things_subscribes_anew(
+    redis_server: RedisServer, redis_url: str, connect: Connect
+) -> None:
+    store, mute = await connect(redis_url), await connect(redis_url)
+    mute._names.channel = "nowhere"
+    async with follow(store) as followed:
+        await put_one(store, user=0)
+        await followed.reach(1)
+        (tail,) = store._tails
+
+        connection = tail._connection
+        await put_one(mute, user=1)
+        await followed.reach(2)
+
+        async def is_subscribed_anew() -> bool:
+            return tail._connection not in (None, connection)
+
+        await eventually(is_subscribed_anew)
+        connection = tail._connection
+
+        async def has_left_for_what_it_was_told() -> bool:
+            redis_server.client.publish(store._names.channel, b"foreign0 1 11\n9 9 0\0{...}")
+            return await is_subscribed_anew()
+
+        await eventually(has_left_for_what_it_was_told)
+        await put_one(store, user=2)
+        await followed.reach(3)
+        assert not followed.turns
+
+
 async def test_flushed_scripts_are_sent_again(
     redis_server: RedisServer, redis_url: str, connect: Connect
 ) -> None:
@@ -286,6 +319,46 @@ async def test_a_long_stop_leaves_the_outcome_unknown_and_ids_make_it_known(
         await followed.reach(6)
         assert sorted(bodies(followed.entries)) == [item.body for item in drafts]
         assert not followed.turns
+
+
+async def test_a_connection_that_is_dead_without_a_word_is_left_in_time(
+    redis_server: RedisServer, connect: Connect
+) -> None:
+    swallowing = False
+    pumps: list[asyncio.Task[None]] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mute = False
+        try:
+            while data := await reader.read(65_536):
+                # Once it has swallowed something, a connection stays dead.
+                mute = mute or swallowing
+                if not mute:
+                    writer.write(data)
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(redis_server.socket)
+        pumps.append(asyncio.create_task(pump(reader, back)))
+        pumps.append(asyncio.create_task(pump(there, writer)))
+
+    def swallow(value: bool) -> None:
+        nonlocal swallowing
+        swallowing = value
+
+    path = redis_server.folder / secrets.token_hex(4)
+    async with await asyncio.start_unix_server(serve, path):
+        store = await connect(f"unix://{path}", store_deadline=1.0)
+        assert (await put_one(store, user=1)).seq == 1
+        swallow(True)
+        asyncio.get_running_loop().call_later(0.2, swallow, False)
+        assert (await put_one(store, user=2)).seq == 2
+        assert places(await read_all(store)) == [1, 2]
+        await store.aclose()
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
 
 
 async def test_lost_connections_store_every_batch_once(
@@ -739,6 +812,60 @@ async def test_what_was_left_over_is_removed_though_nothing_is_limited_any_more(
     await eventually(is_done)
 
 
+def between(store: RedisStore, script: Script, action: Callable[[], Any]) -> None:
+    """Do something right after the next run of a script."""
+    run = store._access.run
+
+    async def run_and_act(which: Script, *args: Any, **options: Any) -> Any:
+        reply = await run(which, *args, **options)
+        if which is script:
+            store._access.run = run
+            await action()
+        return reply
+
+    store._access.run = run_and_act
+
+
+async def test_two_sweepers_do_not_meet(
+    redis_server: RedisServer, redis_url: str, connect: Connect
+) -> None:
+    store = await connect(redis_url)
+    await put(store, numbered(range(1_200)))
+    await asyncio.wait_for(store._retention, 10)  # Its own sweeper finds nothing to do, and ends.
+    limits = Limits(max_events=10)
+    one, other = (Sweeper(store._access, limits, random=Random()) for _ in range(2))
+    redis_server.client.delete(store._names.lease)
+    assert await one._raise_floor() == 0
+    assert not await other.sweep()
+    assert redis_server.client.hlen(store._names.log) == 1_200
+    # Even without the lease: what the one was about to remove, the other has.
+    redis_server.client.delete(store._names.lease)
+    between(store, EXPIRED, one.sweep)
+    assert await other._step(0) == 1_190
+    assert places(await read_all(store)) == list(range(1_191, 1_201))
+    assert redis_server.client.hlen(store._names.log) == 10
+
+
+async def test_a_sweeper_touches_no_other_log(new_redis: NewRedis, connect: Connect) -> None:
+    server = new_redis()
+    store = await connect(server.url)
+    await put(store, [draft({"user": 1})] * 30)
+    await asyncio.wait_for(store._retention, 10)
+    limits = Limits(max_events=10)
+    server.client.delete(store._names.lease)
+    sweeper = Sweeper(store._access, limits, random=Random())
+    assert await sweeper._raise_floor() == 0
+
+    async def begin_anew() -> None:
+        server.client.flushall()
+        await put(store, [draft({"user": 1})] * 50)
+        assert await Sweeper(store._access, limits, random=Random())._raise_floor() == 0
+
+    between(store, EXPIRED, begin_anew)
+    await sweeper._step(0)
+    assert server.client.hlen(store._names.log) == 50
+
+
 async def test_forks_that_nobody_can_name_any_more_are_forgotten(
     new_redis: NewRedis, connect: Connect
 ) -> None:
@@ -753,6 +880,36 @@ async def test_forks_that_nobody_can_name_any_more_are_forgotten(
     server.kill()
     server.start()
     assert [last for _, last in (await store.state()).chain.closed] == [12, 20]
+
+
+async def test_what_happens_during_a_long_search_shows_in_its_page(
+    new_redis: NewRedis, connect: Connect
+) -> None:
+    server = new_redis()
+    store = await connect(server.url, max_events=12_000)
+    what = wanted({"kind": [0, 1]})
+    # It looks at 10,000 entries: in two scripts.
+    bounds = PLENTY._replace(skip=9_900, limit=100)
+
+    async def fill(count: int) -> None:
+        for start in range(0, count, 2_000):
+            await put(store, [draft({"kind": n % 2}) for n in range(start, start + 2_000)])
+
+    await fill(12_000)
+    assert places((await store.newest(what, bounds)).entries) == list(range(2_100, 2_000, -1))
+    # Fifty more come in between, and the floor with them.
+    between(store, SEARCH, lambda: put(store, numbered(range(50))))
+    page = await store.newest(what, bounds._replace(limit=2_100))
+    assert (page.state.head, page.state.floor, page.before) == (12_000, 51, None)
+    assert places(page.entries) == list(range(2_100, 50, -1))
+
+    async def begin_anew() -> None:
+        server.client.flushall()
+        await fill(10_000)
+
+    between(store, SEARCH, begin_anew)
+    page = await store.newest(what, bounds)
+    assert places(page.entries) == list(range(100, 0, -1))
 
 
 # Costs.

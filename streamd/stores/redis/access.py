@@ -87,12 +87,14 @@ class Access:
         # The first attempt leaves time for a second one, by a new connection.
         patience = self.deadline / 2
         executed = False
+        error: Failure | None = None
         for pause in self._pauses():
             try:
                 return await self.attempt(script, keys, arguments, patience)
             except Failure as failure:
                 executed = executed or failure.executed
-                error = failure
+                # An attempt that the deadline cut short knows less than the one before.
+                error = error if error and failure.code == "SILENT" else failure
             try:
                 if error.code == "OWNER":
                     await self.take_over(max(end - clock(), 0))

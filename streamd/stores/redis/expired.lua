@@ -16,7 +16,7 @@ while reached < last and bytes < tonumber(ARGV[4]) do
   if entry then
     bytes = bytes + #entry
     local nul = string.find(entry, '\0', 1, true)
-    for _ = 1, tonumber(string.match(string.sub(entry, 1, nul - 1), '%d+$')) do
+    for _ = 1, tonumber(string.match(entry, '^%d+ %d+ (%d+)')) do
       local next_nul = string.find(entry, '\0', nul + 1, true)
       local term = string.sub(entry, nul + 1, next_nul - 1)
       nul = next_nul

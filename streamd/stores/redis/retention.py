@@ -77,9 +77,10 @@ class Sweeper:
         access = self._access
         keys = (access.names.meta, access.names.log)
         arguments = (swept, _STEP_ENTRIES, _STEP_BYTES)
-        _, (reached, *terms) = await access.run(EXPIRED, keys, arguments)
+        state, (reached, *terms) = await access.run(EXPIRED, keys, arguments)
         if int(reached) == swept:
             return swept
         lists = [access.names.term(term.decode()) for term in terms]
-        reply = await access.run(REMOVE, (*keys, *lists), (swept, int(reached)))
+        removal = (state.chain.epoch, swept, int(reached))
+        reply = await access.run(REMOVE, (*keys, *lists), removal)
         return int(reply.rest[0])

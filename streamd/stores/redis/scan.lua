@@ -16,7 +16,7 @@ local CHUNK = 32
 -- The place of a body: behind the count of terms, that many terms, and a NUL each.
 local function body_size(entry)
   local at = string.find(entry, '\0', 1, true)
-  for _ = 1, tonumber(string.match(string.sub(entry, 1, at - 1), '%d+$')) do
+  for _ = 1, tonumber(string.match(entry, '^%d+ %d+ (%d+)')) do
     at = string.find(entry, '\0', at + 1, true)
   end
   return #entry - at

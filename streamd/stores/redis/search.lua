@@ -16,7 +16,7 @@ local step, limit, size, skip = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(A
 local work, budget, earlier = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local start = tonumber(ARGV[3]) or state.head + 1
 local reply = answer(state)
-local TERM = string.sub(KEYS[1], 1, -1 - #'meta') .. ':' -- a term's key is this and the term
+local TERM = #KEYS[1] - #'meta' + 2 -- where the term begins in its key
 
 local function finish(reached, looked, skipped, why)
   reply[5], reply[6], reply[7], reply[8] = reached, looked, skipped, why
@@ -75,7 +75,7 @@ for number, clause in ipairs(clauses) do
     if not plain and (by_log or part ~= drivers[number] or #clauses > 1) then
       local wanted = {}
       for k = range[1], range[2] do
-        wanted[KEYS[k]] = true
+        wanted[string.sub(KEYS[k], TERM)] = true
       end
       table.insert(checks[number], wanted)
     end
@@ -177,12 +177,10 @@ end
 -- Return the size of an entry's body and whether the entry matches.
 local function judge(entry)
   local nul = string.find(entry, '\0', 1, true)
-  local terms = {}
-  for i = 1, tonumber(string.match(string.sub(entry, 1, nul - 1), '%d+$')) do
+  local terms, count = {}, tonumber(string.match(entry, '^%d+ %d+ (%d+)'))
+  for i = 1, count do
     local next_nul = string.find(entry, '\0', nul + 1, true)
-    if not plain then
-      terms[i] = TERM .. string.sub(entry, nul + 1, next_nul - 1)
-    end
+    terms[i] = not plain and string.sub(entry, nul + 1, next_nul - 1)
     nul = next_nul
   end
   if plain then
@@ -192,8 +190,8 @@ local function judge(entry)
     local all = true
     for _, wanted in ipairs(parts) do
       local any = false
-      for _, term in ipairs(terms) do
-        any = any or wanted[term]
+      for i = 1, count do
+        any = any or wanted[terms[i]]
       end
       all = all and any
     end
@@ -219,7 +217,7 @@ while heap > 0 do
     else
       local entry = redis.call('HGET', KEYS[2], string.format('%.0f', seq))
       if entry then
-        budget = budget - math.floor(#entry / 4096)
+        budget = budget - 2 - math.floor(#entry / 1024)
         local bytes, matches = judge(entry)
         if matches and skipped < skip then
           skipped = skipped + 1

@@ -67,13 +67,16 @@ class RedisStore(Store):
     async def _open(self) -> LogState:
         clock = asyncio.get_running_loop().time
         end = clock() + self._limits.store_deadline
+        error: Failure | None = None
         while True:
             try:
                 self._check_server(await self._link.call(("INFO",), timeout=end - clock()))
                 return await self._access.take_over(end - clock())
             except Failure as failure:
+                # An attempt that the deadline cut short knows less than the one before.
+                error = error if error and failure.code == "SILENT" else failure
                 if not failure.repeat or end - clock() < 2 * _TRY_AGAIN:
-                    raise self._refusal(failure) from failure
+                    raise self._refusal(error) from failure
             await asyncio.sleep(_TRY_AGAIN)
 
     def _check_server(self, info: bytes) -> None:
