@@ -1,6 +1,8 @@
 """The ASGI application of one worker process: made of settings, it opens and closes with uvicorn's lifespan."""
 
-import logging
+import asyncio
+import multiprocessing
+import signal
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,8 +16,6 @@ from streamd.transports.websocket import text_frame
 from streamd.worker import Worker
 
 __all__ = ["Application"]
-
-logger = logging.getLogger("streamd.application")
 
 
 class Application:
@@ -50,10 +50,23 @@ class Application:
             await send({"type": "lifespan.startup.failed", "message": message})
             return
         state["gate"] = self.gate
+        self._mind_supervisor()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _mind_supervisor(self) -> None:
+        """Stop when the supervisor is gone, however that came: its port is wanted by the next one."""
+        supervisor = multiprocessing.parent_process()
+        if self.settings.workers > 1 and supervisor is not None:
+            loop = asyncio.get_running_loop()
+
+            def stop() -> None:
+                loop.remove_reader(supervisor.sentinel)
+                signal.raise_signal(signal.SIGTERM)
+
+            loop.add_reader(supervisor.sentinel, stop)
 
     async def open(self) -> None:
         """Open the store and begin to serve; raise StartupError."""

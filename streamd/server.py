@@ -78,9 +78,8 @@ def bind(settings: Settings) -> list[socket.socket]:
             listener.setblocking(False)
             listener.set_inheritable(True)
     except OSError as exc:
-        for listener in sockets:
-            listener.close()
-        raise StartupError(_why_not(exc, settings)) from exc
+        with _closing(sockets):
+            raise StartupError(_why_not(exc, settings)) from exc
     return sockets
 
 
@@ -181,10 +180,18 @@ def serve(settings: Settings, on_started: Callable[[Address], None] = lambda add
     kernel.raise_open_files()
     sockets = bind(settings)
     address = Address(settings.host, sockets[0].getsockname()[1])
-    if settings.workers == 1:
-        _serve_here(settings, sockets, lambda: on_started(address))
-    else:
-        _serve_in_workers(settings, sockets, lambda: on_started(address))
+    serve_somewhere = _serve_here if settings.workers == 1 else _serve_in_workers
+    with _closing(sockets):
+        serve_somewhere(settings, sockets, lambda: on_started(address))
+
+
+@contextmanager
+def _closing(sockets: list[socket.socket]) -> Generator[None]:
+    try:
+        yield
+    finally:
+        for listener in sockets:
+            listener.close()
 
 
 def _serve_here(
@@ -243,12 +250,13 @@ async def run_server(
     server = _Server(_config(application, log_config=None), signals=False)
     started = asyncio.get_running_loop().create_future()
     server.on_started = lambda: started.set_result(None)
-    task = asyncio.create_task(server.serve(sockets), name="server")
-    await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        await task
-    try:
-        yield RunningServer(settings.host, sockets[0].getsockname()[1], application)
-    finally:
-        server.stop()
-        await task
+    with _closing(sockets):
+        task = asyncio.create_task(server.serve(sockets), name="server")
+        await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        try:
+            yield RunningServer(settings.host, sockets[0].getsockname()[1], application)
+        finally:
+            server.stop()
+            await task

@@ -40,7 +40,7 @@ def unsent(transport: asyncio.Transport) -> int:
     try:
         # SIOCOUTQ of tcp(7), which has the number of TIOCOUTQ.
         return size + int(_INT.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0])
-    except OSError:
+    except (OSError, ValueError):  # It is closed.
         return size
 
 

@@ -1,0 +1,429 @@
+"""The server's life: how it starts, why it does not, and how it ends."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from streamd.config import load_settings
+from streamd.errors import StartupError
+from streamd.server import Address, RunningServer, bind, run_server
+from tests.harness import (
+    CLOSE,
+    DEADLINE,
+    TEXT,
+    Peer,
+    call,
+    frame,
+    get,
+    post,
+    running,
+    until,
+    websocket,
+)
+from tests.services import RedisServer
+
+ABSENT_REDIS = "redis://:secret@127.0.0.1:1/0"
+
+# Within this process.
+
+
+async def test_servers_live_side_by_side_and_can_be_started_again() -> None:
+    async with running() as one, running() as two:
+        assert one.port != two.port
+        for server in (one, two):
+            async with websocket(server) as peer:
+                assert await peer.call("ping") == "pong"
+    async with running(port=one.port) as again, websocket(again) as peer:
+        assert await peer.call("items") == []
+
+
+def test_addresses_are_urls() -> None:
+    assert Address("127.0.0.1", 80).url == "http://127.0.0.1:80/"
+    assert Address("::1", 80).ws_url == "ws://[::1]:80/"
+
+
+async def test_every_address_of_the_host_is_listened_on() -> None:
+    sockets = bind(load_settings(host="localhost", port=0))
+    try:
+        assert len({listener.getsockname()[1] for listener in sockets}) == 1
+        assert {listener.family for listener in sockets} <= {socket.AF_INET, socket.AF_INET6}
+    finally:
+        for listener in sockets:
+            listener.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"host": "no-such-host.invalid"}, "can't be resolved"),
+        ({"host": "192.0.2.1"}, "can't be listened on"),
+        ({"store": "nothing:"}, "there is no store"),
+        ({"store": ABSENT_REDIS}, "Redis"),
+    ],
+)
+async def test_what_keeps_it_from_starting_is_said(options: dict[str, str], sentence: str) -> None:
+    with pytest.raises(StartupError, match=sentence) as caught:
+        async with running(store_deadline=0.5, **options):
+            pass
+    assert "secret" not in str(caught.value)
+
+
+async def test_port_in_use() -> None:
+    async with running() as server:
+        with pytest.raises(StartupError, match=f"port {server.port} of 127.0.0.1 is in use"):
+            async with run_server(port=server.port):
+                pass
+
+
+# Its end.
+
+
+@asynccontextmanager
+async def ending(**options: object) -> AsyncIterator[tuple[RunningServer, Callable[[], object]]]:
+    """Run a server, and a function that begins its end; it has ended when this context ends."""
+    go = asyncio.Event()
+    started: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
+
+    async def run() -> None:
+        async with running(**options) as server:
+            started.set_result(server)
+            await go.wait()
+
+    task = asyncio.create_task(run())
+    await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+    yield await started, go.set
+    go.set()
+    await task
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_peers_are_told_when_to_come_back_and_closed_with_1012() -> None:
+    async with ending(drain=10) as (server, end), websocket(server) as peer:
+        await peer.call("subscribe")
+        start = now()
+        end()
+        message = await peer.message()
+        while message["method"] != "shutdown":
+            assert message["method"] == "progress"
+            message = await peer.message()
+        assert 0 < message["params"]["reconnect_after_ms"] < 5000
+        assert await peer.close_code() == 1012
+    assert now() - start < 2
+
+
+async def test_the_end_of_an_idle_server_is_quick() -> None:
+    start = now()
+    async with running(drain=10):
+        pass
+    async with running(drain=10) as server, Peer.connect(server) as peer:
+        await peer.send(get())
+        await peer.response()
+    assert now() - start < 2
+
+
+async def test_nobody_is_let_in_any_more() -> None:
+    async with ending() as (server, end), websocket(server):
+        end()
+
+        async def refused() -> None:
+            while True:
+                async with Peer.connect(server):
+                    await asyncio.sleep(0.01)
+
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(refused(), DEADLINE)
+
+
+class Brake:
+    """Hold the store's appends until they are let go."""
+
+    def __init__(self, server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        gate = server.application.gate
+        assert gate is not None
+        self.off = asyncio.Event()
+        self.held = 0
+        store = gate.worker._store
+        append = store.append
+
+        async def slow(*args: object) -> object:
+            self.held += 1
+            await self.off.wait()
+            return await append(*args)  # type: ignore[arg-type]  # handed on as they came
+
+        monkeypatch.setattr(store, "append", slow)
+
+
+async def test_calls_in_flight_are_answered_and_later_ones_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ending(drain=10) as (server, end), websocket(server) as peer:
+        brake = Brake(server, monkeypatch)
+        await peer.send(frame(TEXT, call("insert", [{"user": 1}], ident="early")))
+        await until(lambda: brake.held)
+        end()
+        while (await peer.message()).get("method") != "shutdown":
+            pass
+        await peer.send(frame(TEXT, call("insert", [{"user": 2}], ident="late")))
+        answer = await peer.message()
+        assert (answer["id"], answer["error"]["code"]) == ("late", -32011)
+        brake.off.set()
+        answer = await peer.message()
+        assert (answer["id"], answer["result"]["duplicate"]) == ("early", False)
+        assert await peer.close_code() == 1012
+
+
+async def test_post_in_flight_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ending(drain=10) as (server, end), Peer.connect(server) as peer:
+        brake = Brake(server, monkeypatch)
+        await peer.send(post(call("insert", [{"user": 1}])))
+        await until(lambda: brake.held)
+        end()
+        gate = server.application.gate
+        await until(lambda: gate is not None and gate.draining)
+        brake.off.set()
+        response = await peer.response()
+        assert response.json["result"]["duplicate"] is False
+        assert response.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "request_", [b"", frame(TEXT, b"{", length=100), frame(CLOSE, b"", length=100)]
+)
+async def test_peers_that_do_not_say_goodbye_are_left_at_the_deadline(request_: bytes) -> None:
+    start = now()
+    async with ending(drain=0.5) as (server, end), websocket(server) as peer:
+        await peer.send(request_)
+        end()
+        assert (await peer.rest()).endswith(b"service restart")
+    assert now() - start < 2
+
+
+async def test_slow_requests_are_left_at_the_deadline() -> None:
+    start = now()
+    async with ending(drain=0.5) as (server, end), Peer.connect(server) as peer:
+        await peer.send(post(b"{", length=100))
+        gate = server.application.gate
+        assert gate is not None
+        await until(gate._others)
+        end()
+        await peer.rest()
+    assert now() - start < 2
+
+
+async def test_call_that_never_ends_is_left_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = now()
+    async with ending(drain=0.5) as (server, end), websocket(server) as peer:
+        brake = Brake(server, monkeypatch)
+        await peer.send(frame(TEXT, call("insert", [{"user": 1}])))
+        await until(lambda: brake.held)
+        end()
+        await peer.rest()
+        brake.off.set()
+    assert now() - start < 3
+
+
+async def test_many_are_sent_away_one_after_the_other() -> None:
+    times: list[float] = []
+    delays: list[int] = []
+
+    async def one(server: RunningServer) -> None:
+        async with websocket(server) as peer:
+            ready.append(peer)
+            message = await peer.message()
+            times.append(now())
+            delays.append(message["params"]["reconnect_after_ms"])
+            assert await peer.close_code() == 1012
+
+    ready: list[Peer] = []
+    async with ending(drain=10) as (server, end):
+        peers = [asyncio.create_task(one(server)) for _ in range(300)]
+        await until(lambda: len(ready) == len(peers))
+        end()
+        await asyncio.gather(*peers)
+    assert max(times) - min(times) > 0.2
+    assert len(set(delays)) > 150
+
+
+# As a process of its own.
+
+
+@dataclass
+class Process:
+    """A running `streamd serve`."""
+
+    process: subprocess.Popen[str]
+    address: Address
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+
+Serve = Callable[..., Awaitable[Process]]
+
+
+def launch(*words: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if "STREAMD" not in name}
+    return subprocess.Popen(
+        [sys.executable, "-m", "streamd", "serve", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start processes, which are ended with the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    async def start(*options: str) -> Process:
+        process = launch("--port", "0", *options)
+        processes.append(process)
+        assert process.stdout is not None
+        line = await asyncio.to_thread(process.stdout.readline)
+        match = re.search(r"ws://127\.0\.0\.1:(\d+)/", line)
+        assert match, (line, process.communicate(timeout=DEADLINE)[1])
+        return Process(process, Address("127.0.0.1", int(match[1])))
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate(timeout=DEADLINE)
+
+
+def output(process: Process) -> tuple[int, str]:
+    """Wait for its end; return its exit code and what it said on stderr."""
+    _, errors = process.process.communicate(timeout=DEADLINE)
+    return process.process.returncode, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_ends_it_in_order(serve: Serve, number: int) -> None:
+    process = await serve("--drain", "5")
+    async with websocket(process.address) as peer:
+        await peer.call("insert", [{"user": 1}])
+        process.end(number)
+        assert (await peer.message())["method"] == "shutdown"
+        assert await peer.close_code() == 1012
+    assert await asyncio.to_thread(output, process) == (0, "")
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    """Run `streamd serve` where it should not start."""
+    process = launch(*options)
+    said, errors = process.communicate(timeout=DEADLINE)
+    return subprocess.CompletedProcess([], process.returncode, said, errors)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--workers", "2"], "memory:"),
+        (["--store", "nothing:"], "nothing:"),
+        (["--port", "0", "--store", ABSENT_REDIS, "--store-deadline", "0.5"], "Redis"),
+        (
+            ["--port", "0", "--store", ABSENT_REDIS, "--store-deadline", "0.5", "--workers", "2"],
+            "Redis",
+        ),
+        (["--port", "x"], "--port"),
+        (["--keys", "a b"], "key"),
+    ],
+)
+def test_what_keeps_the_process_from_starting_is_one_sentence(
+    options: list[str], sentence: str
+) -> None:
+    done = run(*options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("streamd: ")
+    assert done.stderr.count("\n") == 1
+    assert sentence in done.stderr
+    assert "secret" not in done.stderr
+
+
+async def test_port_in_use_by_another_process(
+    serve: Serve,
+) -> None:
+    process = await serve()
+    done = await asyncio.to_thread(run, "--port", str(process.address.port))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"port {process.address.port} of 127.0.0.1 is in use" in done.stderr
+
+
+# Worker processes.
+
+
+def workers_of(process: Process) -> list[int]:
+    children = Path(f"/proc/{process.process.pid}/task/{process.process.pid}/children")
+    pids = [int(pid) for pid in children.read_text().split()]
+    return [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.redis
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
+async def test_workers_serve_one_stream_and_end_in_order(
+    serve: Serve, redis_server: RedisServer, stream_name: str
+) -> None:
+    process = await serve(
+        "--workers", "2", "--store", redis_server.url, "--stream", stream_name, "--drain", "5"
+    )
+    async with websocket(process.address) as peer:
+        await peer.call("subscribe", {"backfill": 0})
+        for user in range(4):
+            async with Peer.connect(process.address) as other:
+                await other.send(post(call("insert", [{"user": user}])))
+                assert (await other.response()).status == 200
+            assert (await peer.message())["params"]["event"] == {"user": user}
+        process.end()
+        while (await peer.message())["method"] != "shutdown":
+            pass
+        assert await peer.close_code() == 1012
+    assert await asyncio.to_thread(output, process) == (0, "")
+
+
+@pytest.mark.redis
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
+async def test_worker_that_dies_is_replaced(
+    serve: Serve, redis_server: RedisServer, stream_name: str
+) -> None:
+    process = await serve("--workers", "2", "--store", redis_server.url, "--stream", stream_name)
+    async with websocket(process.address) as peer:
+        assert await peer.call("ping") == "pong"
+    before = workers_of(process)
+    assert len(before) == 2
+    os.kill(before[0], signal.SIGKILL)
+    async with asyncio.timeout(DEADLINE):
+        while len(after := set(workers_of(process)) - {before[0]}) < 2:
+            await asyncio.sleep(0.05)
+    assert before[1] in after
+    async with websocket(process.address) as peer:
+        assert await peer.call("ping") == "pong"
+
+
+@pytest.mark.redis
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
+async def test_workers_do_not_outlive_their_supervisor(
+    serve: Serve, redis_server: RedisServer, stream_name: str
+) -> None:
+    process = await serve("--workers", "2", "--store", redis_server.url, "--stream", stream_name)
+    async with websocket(process.address) as peer:
+        assert await peer.call("ping") == "pong"
+        workers = workers_of(process)
+        process.end(signal.SIGKILL)
+        assert await peer.close_code() == 1012
+    await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
