@@ -33,7 +33,13 @@ _PART_BYTES = 64 << 10
 """A batch is cut so that one write to a connection stays near its outbox's size."""
 
 _SLICE = 200
-"""Connections written to, or entries matched, between two looks at what else is to do."""
+"""Connections written to between two looks at what else is to do."""
+
+_TURN = 0.005
+"""Seconds of matching between two such looks: an event may have 50,000 candidates, or none."""
+
+_WRITE_BYTES = 128 << 10
+"""Frames joined to one write. A peer with many subscriptions may fill its outbox in the middle of a batch."""
 
 _BEAT = 1.0
 """Seconds between looks for connections that are due a `progress`."""
@@ -247,7 +253,9 @@ class Hub:
     async def _match(self, entries: list[Entry]) -> AsyncIterator[tuple[Members, bytes]]:
         """Yield each group that something is for, with all its frames joined."""
         found: dict[int, tuple[Members, list[bytes]]] = {}
-        for count, entry in enumerate(entries, 1):
+        now = asyncio.get_running_loop().time
+        until = now() + _TURN
+        for entry in entries:
             params = b""
             frames: dict[int, bytes] = {}
             for _, groups in self._matcher.match(entry.terms):
@@ -263,8 +271,9 @@ class Hub:
                         found[id(members)] = (members, [frame])
                     else:
                         group[1].append(frame)
-            if count % _SLICE == 0:
+            if now() > until:
                 await asyncio.sleep(0)
+                until = now() + _TURN
         for members, group_frames in found.values():
             yield members, b"".join(group_frames)
 
@@ -286,13 +295,22 @@ class Hub:
         due = [part for part in parts if part[0].state is State.LIVE and part[0].cursor <= start]
         if not due:
             return
-        if peer.outbox.paused:
-            for sub, _ in due:
-                self._fall_behind(sub, start)
-        elif len(due) == 1:
+        if len(due) == 1 and not peer.outbox.paused:
             peer.outbox.write(due[0][1])
-        else:
-            peer.outbox.write(b"".join([frames for _, frames in due]))
+            return
+        joined: list[bytes] = []
+        size = 0
+        for sub, frames in due:
+            if peer.outbox.paused:
+                self._fall_behind(sub, start)
+                continue
+            joined.append(frames)
+            size += len(frames)
+            if size >= _WRITE_BYTES:
+                peer.outbox.write(b"".join(joined))
+                joined, size = [], 0
+        if joined:
+            peer.outbox.write(b"".join(joined))
 
     # Losing places.
 
@@ -315,6 +333,7 @@ class Hub:
             (sub, reached if sub.state is State.LIVE else sub.cursor)
             for peer in self._peers
             for sub in peer.subscriptions.values()
+            if sub.placed
         ]
         for count, (sub, place) in enumerate(places, 1):
             if not first <= place <= last:

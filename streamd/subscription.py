@@ -37,12 +37,17 @@ class Subscription:
         self.number = number
         self.wanted = wanted
         self.state = State.PENDING
-        self.cursor: Seq = 0
+        self.cursor: Seq = -1
         """Everything up to here was sent; while LIVE: when it became so, and everything since."""
         self.promised = False
         """Whether the peer was told to wait for a `progress` with `live: true`."""
         self.lost: CallError | None = None
         """Why it ended while it was PENDING: to be told after its answer."""
+
+    @property
+    def placed(self) -> bool:
+        """Whether it has a place in the log yet: its answer names it."""
+        return self.cursor >= 0
 
 
 class Peer:
