@@ -17,25 +17,27 @@ from streamd.subscription import Peer
 __all__ = ["Exchange", "OneShot", "Session"]
 
 _AT_A_TIME = 32
-"""Messages of one peer that are begun before others have their turn."""
+_BYTES_AT_A_TIME = 64 << 10
+"""Messages of one peer that are begun before others have their turn, and their bytes."""
 
 
 class Exchange:
     """Gather the answers to the calls of one message, and send them when the last is there."""
 
-    __slots__ = ("_answers", "_batch", "_left", "_room", "_send", "_settled", "_then")
+    __slots__ = ("_answers", "_batch", "_left", "_limit", "_send", "_settled", "_size", "_then")
 
     def __init__(
         self,
         incoming: jsonrpc.Incoming,
-        room: int,
+        limit: int,
         send: Callable[[bytes], None],
         settled: Callable[[], None],
     ) -> None:
         self._batch = incoming.batch
         self._answers = incoming.faults
         self._left = len(incoming.calls)
-        self._room = room
+        self._limit = limit
+        self._size = 0
         self._send = send
         self._settled = settled
         self._then: list[Callable[[], None]] = []
@@ -52,10 +54,10 @@ class Exchange:
         """Take the outcome of one call; an answer that is too large becomes an error."""
         if ident is not None:
             text = answer(ident)
-            if len(text) > self._room:
+            if self._size + len(text) > self._limit:
                 text = self._too_large(ident, len(text))
                 then, undo = undo, None
-            self._room -= len(text)
+            self._size += len(text)
             self._answers.append(text)
         if then is not None:
             self._then.append(then)
@@ -65,7 +67,9 @@ class Exchange:
         self._settled()
 
     def _too_large(self, ident: bytes, size: int) -> bytes:
-        return jsonrpc.error_answer(ident, LimitExceeded("answer_bytes", self._room, size))
+        return jsonrpc.error_answer(
+            ident, LimitExceeded("answer_bytes", self._limit, self._size + size)
+        )
 
     def _flush(self) -> None:
         if self._answers:
@@ -136,7 +140,9 @@ class Session:
     # What the transport tells.
 
     def receive(self, message: bytes) -> None:
-        """Take one text message; whatever it is, the answer is an answer."""
+        """Take one text message; whatever it is, the answer is an answer. After `close`: none."""
+        if self._closed:
+            return
         if self._backlog is None:
             if not self._is_full() and not self._scheduled:
                 self._begin(message)
@@ -165,8 +171,9 @@ class Session:
         self._backlog = None
         self._outbox.close()
         self._hub.leave(self.peer)
+        # Each may begin first: the work of a task that never does would be a coroutine never awaited.
         for task in self._tasks or ():
-            task.cancel()
+            asyncio.get_running_loop().call_soon(task.cancel)
 
     # Calls.
 
@@ -184,10 +191,14 @@ class Session:
 
     def _work_off(self) -> None:
         self._scheduled = False
-        for _ in range(_AT_A_TIME):
-            if not self._backlog or self._is_full():
+        begun = size = 0
+        while self._backlog and not self._is_full():
+            if begun >= _AT_A_TIME or size >= _BYTES_AT_A_TIME:
                 break
-            self._begin(self._backlog.popleft())
+            message = self._backlog.popleft()
+            begun += 1
+            size += len(message)
+            self._begin(message)
         if self._backlog:
             self._schedule()
         elif not self._closed:
@@ -267,6 +278,7 @@ class OneShot:
     def __init__(self, methods: Methods, limits: Limits) -> None:
         self._methods = methods
         self._limits = limits
+        self._lane = asyncio.Lock()
 
     async def call(self, call: jsonrpc.Call) -> bytes:
         """Return the result of one call as JSON, or raise its CallError."""
@@ -296,5 +308,6 @@ class OneShot:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for nothing: the caller waits for this one answer."""
-        yield
+        """Wait until the batch's other calls have read what they answer: one page is held at a time."""
+        async with self._lane:
+            yield

@@ -266,12 +266,13 @@ class Client:
         """Send a message: bytes as they are, anything else as JSON."""
         self.session.receive(message if isinstance(message, bytes) else orjson.dumps(message))
 
-    def ask(self, method: str, params: Any = None) -> int:
+    def ask(self, method: str, params: Any = None) -> str:
         """Send a call; return its id."""
         self._number += 1
-        call = {"jsonrpc": "2.0", "id": self._number, "method": method}
+        ident = f"call {self._number}"
+        call = {"jsonrpc": "2.0", "id": ident, "method": method}
         self.send(call if params is None else call | {"params": params})
-        return self._number
+        return ident
 
     def answers(self, ident: Any) -> list[Any]:
         """Return the answers to an id so far: there should be one."""

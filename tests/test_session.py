@@ -1,0 +1,456 @@
+"""streamd.session: one peer's conversation, its order, and what it may cost."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+import pytest
+
+from streamd import jsonrpc
+from streamd.errors import StoreUnavailable
+from streamd.limits import Limits
+from streamd.log import Draft, LogState
+from streamd.session import Exchange
+from streamd.stores.base import Appended, Stream
+from streamd.stores.memory import MemoryStore
+from tests.parts import DEADLINE, KEYS, Client, serving, turns
+
+
+def call(ident: Any, method: str = "ping", **params: Any) -> dict[str, Any]:
+    made = {"jsonrpc": "2.0", "id": ident, "method": method}
+    return made | {"params": params} if params else made
+
+
+def note(method: str, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": method, "params": params}
+
+
+class GatedStore(MemoryStore):
+    """A memory store whose appends and states can be kept waiting."""
+
+    def __init__(self, **limits: Any) -> None:
+        super().__init__("memory:", Stream("test", KEYS, Limits(**limits)))
+        self.appending = asyncio.Event()
+        self.appending.set()
+        self.stating = asyncio.Event()
+        self.stating.set()
+
+    async def append(self, calls: Sequence[Sequence[Draft]], batch: str) -> Appended:
+        await self.appending.wait()
+        return await super().append(calls, batch)
+
+    async def state(self) -> LogState:
+        await self.stating.wait()
+        return await super().state()
+
+
+# Exchanges.
+
+
+class Sent:
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.settled = 0
+
+    def send(self, message: bytes) -> None:
+        self.messages.append(orjson.loads(message))
+
+    def settle(self) -> None:
+        self.settled += 1
+
+    def exchange(self, message: Any, limit: int = 10_000) -> tuple[Exchange, list[jsonrpc.Call]]:
+        incoming = jsonrpc.parse(orjson.dumps(message), Limits())
+        return Exchange(incoming, limit, self.send, self.settle), incoming.calls
+
+
+def result(text: bytes) -> Callable[[bytes], bytes]:
+    return lambda ident: jsonrpc.result_answer(ident, text)
+
+
+def test_a_batch_is_answered_when_its_last_call_is() -> None:
+    sent = Sent()
+    exchange, calls = sent.exchange([call(1), call(2), note("ping"), 7])
+    exchange.settle(calls[1].id, result(b"2"))
+    exchange.settle(calls[2].id, result(b"3"))
+    assert sent.messages == []
+    exchange.settle(calls[0].id, result(b"1"))
+    (answers,) = sent.messages
+    assert [answer.get("result") for answer in answers] == [None, 2, 1]
+    assert sent.settled == 3
+
+
+def test_a_batch_of_notifications_is_not_answered() -> None:
+    sent = Sent()
+    exchange, _ = sent.exchange([note("ping"), note("ping")])
+    exchange.settle(None, result(b"1"))
+    exchange.settle(None, result(b"1"))
+    assert sent.messages == []
+    assert sent.settled == 2
+
+
+def test_a_batch_counts_as_a_whole_and_says_so() -> None:
+    sent = Sent()
+    undone: list[int] = []
+    exchange, calls = sent.exchange([call(1), call(2), call(3)], limit=1_000)
+    big = b'"%b"' % (b"x" * 600)
+    exchange.settle(calls[0].id, result(big))
+    exchange.settle(calls[1].id, result(big), then=lambda: undone.append(-2), undo=lambda: undone.append(2))  # fmt: skip
+    exchange.settle(calls[2].id, result(b"3"))
+    (answers,) = sent.messages
+    assert answers[0]["result"] == "x" * 600
+    size = len(jsonrpc.result_answer(b"1", big))
+    assert answers[1]["error"]["code"] == -32004
+    assert answers[1]["error"]["data"] == {"limit": "answer_bytes", "max": 1_000, "got": 2 * size}
+    assert answers[2]["result"] == 3
+    assert undone == [2]
+
+
+def test_what_follows_an_answer_follows_it() -> None:
+    order: list[str] = []
+    incoming = jsonrpc.parse(orjson.dumps([call(1), call(2)]), Limits())
+    exchange = Exchange(incoming, 1_000, lambda message: order.append("sent"), lambda: None)
+    exchange.settle(b"1", result(b"1"), then=lambda: order.append("then 1"))
+    assert order == []
+    exchange.settle(b"2", result(b"2"), then=lambda: order.append("then 2"))
+    assert order == ["sent", "then 1", "then 2"]
+
+
+# Answers.
+
+
+async def test_every_call_is_answered_once_with_its_id() -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        for ident in (1, "a", 1.5, 2**64 - 1, -3, ""):
+            assert await client.reply(call(ident)) == {"jsonrpc": "2.0", "result": "pong", "id": ident}  # fmt: skip
+        assert await client.reply(call(None)) == {"jsonrpc": "2.0", "result": "pong", "id": None}
+
+
+async def test_notifications_are_done_and_not_answered() -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        client.send(note("insert", event={"user": 1}))
+        client.send(note("insert", event=7))
+        client.send(note("nonsense"))
+        client.send(note("subscribe"))
+        while await client.call("items") != [{"user": 1}]:
+            pass
+        assert all("id" in message for message in client.transport.messages)
+        assert client.session.in_flight == 0
+        assert not client.session.peer.subscriptions, "nobody would know its number"
+
+
+async def test_a_binary_message_is_answered_and_the_connection_stays() -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        client.session.receive_binary()
+        (answer,) = client.transport.messages
+        assert (answer["error"]["code"], answer["id"]) == (-32600, None)
+        assert await client.call("ping") == "pong"
+
+
+@pytest.mark.parametrize(
+    "message", [b"", b"{", b"[]", b"7", b'{"jsonrpc":"2.0"}', b"\xff", b"[" * 100_000], ids=lambda m: m[:9]
+)  # fmt: skip
+async def test_bad_input_is_answered_and_the_connection_stays(message: bytes) -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        assert (await client.reply(message))["error"]["code"] in (-32700, -32600)
+        assert await client.call("ping") == "pong"
+        assert client.session.in_flight == 0
+
+
+async def test_a_batch_is_answered_as_one_message() -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        answers = await client.reply(
+            [
+                call(1, "insert", event={"user": 1}),
+                call(2, "insert", event=[]),
+                note("ping"),
+                call(3, "nonsense"),
+                {"id": 4},
+                call(5),
+            ]
+        )
+        assert {answer["id"]: answer.get("error", {}).get("code") for answer in answers} == {
+            1: None,
+            2: -32602,
+            3: -32601,
+            4: -32600,
+            5: None,
+        }
+        assert len(client.transport.messages) == 1
+
+
+# Order.
+
+
+async def test_inserts_enter_the_log_in_the_order_in_which_they_came() -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        for n in range(0, 100, 5):
+            client.send(call(n, "insert", event={"user": n}))
+            client.send([call(n + 1, "insert", event={"user": n + 1}), call(n + 2, "insert", event={"user": n + 2})])  # fmt: skip
+            client.send(call(n + 3, "insert_many", events=[{"user": n + 3}, {"user": n + 4}]))
+            await turns(n % 3)
+        await client.transport.until(lambda: client.session.in_flight == 0)
+        events = await client.call("items", {"end": 1_000})
+        assert [event["user"] for event in reversed(events)] == list(range(100))
+
+
+@pytest.mark.parametrize("batch", [False, True])
+async def test_the_answer_to_subscribe_comes_before_its_first_event(batch: bool) -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        calls = [call("s", "subscribe"), *[call(n, "insert", event={"user": n}) for n in range(5)]]
+        if batch:
+            client.send(calls)
+        else:
+            for each in calls:
+                client.send(each)
+        await client.transport.until(lambda: len(client.transport.events()) == 5)
+        messages = client.transport.messages
+        first_event = next(at for at, m in enumerate(messages) if isinstance(m, dict) and m.get("method"))  # fmt: skip
+        answered = [p.get("id") for m in messages[:first_event] for p in (m if isinstance(m, list) else [m])]  # fmt: skip
+        assert "s" in answered
+        assert [event["user"] for event in client.transport.events()] == list(range(5))
+
+
+async def test_after_the_answer_to_unsubscribe_no_event_of_its_number_follows() -> None:
+    async with serving() as worker:
+        client, writer = Client(worker), Client(worker)
+        await client.call("subscribe")
+        for n in range(20):
+            writer.ask("insert", {"event": {"user": n}})
+        assert await client.call("unsubscribe", {"subscription": 1}) is True
+        await writer.transport.until(lambda: writer.session.in_flight == 0)
+        await turns()
+        messages = client.transport.messages
+        at = next(n for n, message in enumerate(messages) if message.get("result") is True)
+        assert all(message.get("method") != "event" for message in messages[at:])
+
+
+# What it may cost.
+
+
+async def test_too_many_unanswered_calls_stop_the_reading_and_are_no_error() -> None:
+    store = GatedStore()
+    async with serving(store, calls_in_flight=10) as worker:
+        client = Client(worker)
+        store.appending.clear()
+        for n in range(10):
+            client.send(call(n, "insert", event={"user": n}))
+        assert client.reading == [], "at its value nothing is stopped yet"
+        for n in range(10, 30):
+            client.send(call(n, "insert", event={"user": n}))
+        assert client.session.in_flight == 10
+        assert set(client.reading) == {False}
+        store.appending.set()
+        await client.transport.until(lambda: len(client.transport.messages) == 30)
+        await turns()
+        assert client.reading[-1] is True
+        assert client.session.in_flight == 0
+        assert [m["id"] for m in client.transport.messages] == list(range(30))
+        assert all("result" in m for m in client.transport.messages)
+
+
+async def test_a_peer_that_takes_no_answers_is_not_served_further() -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        client.transport.stall(1_000)
+        for n in range(1_000):
+            client.send(call(n))
+        await turns()
+        assert client.transport.most_unsent < 1_200
+        assert client.reading[-1] is False
+        while len(client.transport.messages) < 1_000:
+            client.transport.drain()
+            await turns()
+        assert client.transport.most_unsent < 1_200
+        assert [m["id"] for m in client.transport.messages] == list(range(1_000))
+        client.transport.read_on()
+        await turns()
+        assert client.reading[-1] is True
+
+
+async def test_large_answers_are_held_one_at_a_time() -> None:
+    async with serving() as worker:
+        client, writer = Client(worker), Client(worker)
+        for n in range(10):
+            await writer.call("insert", {"event": {"user": n, "text": "x" * 10_000}})
+        client.transport.stall(1_000)
+        for n in range(20):
+            client.send(call(n, "items"))
+        await turns()
+        assert client.transport.most_unsent < 110_000
+        while len(client.transport.messages) < 20:
+            client.transport.drain()
+            await turns()
+        assert client.transport.most_unsent < 110_000
+
+
+async def test_large_messages_that_wait_are_begun_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        client.transport.stall()
+        client.transport.outbox.pause()
+        for n in range(20):
+            client.send(orjson.dumps(call(n)) + b" " * 40_000)
+        begun: list[int] = []
+        client.transport.high = None
+        client.transport.outbox.resume()
+        while not begun or begun[-1] < 20:
+            await asyncio.sleep(0)
+            begun.append(len(client.transport.messages))
+        assert begun[0] <= 2
+        assert [m["id"] for m in client.transport.messages] == list(range(20))
+
+
+async def test_one_peer_does_not_keep_another_waiting() -> None:
+    store = GatedStore()
+    async with serving(store) as worker:
+        busy, other = Client(worker), Client(worker)
+        store.appending.clear()
+        for n in range(1_000):
+            busy.send(call(n, "insert", event={"user": n}))
+        assert await other.call("ping") == "pong"
+        assert await other.call("items") == []
+        store.appending.set()
+        await busy.transport.until(lambda: len(busy.transport.messages) == 1_000)
+
+
+# Ending.
+
+
+async def test_after_close_nothing_is_left_and_nothing_is_begun() -> None:
+    store = GatedStore()
+    async with serving(store) as worker:
+        client, other = Client(worker), Client(worker)
+        await client.call("subscribe")
+        store.appending.clear()
+        store.stating.clear()
+        client.ask("insert", {"event": {"user": 1}})
+        client.ask("items")
+        client.ask("subscribe", {"after": "start"})
+        written = len(client.transport.writes)
+        client.session.close()
+        client.session.close()
+        client.ask("subscribe")
+        client.ask("insert", {"event": {"user": 2}})
+        store.appending.set()
+        store.stating.set()
+        await other.call("insert", {"event": {"user": 3}})
+        await turns()
+        assert len(client.transport.writes) == written
+        assert not client.session.peer.subscriptions
+        assert len(worker._hub._matcher) == 0
+        assert await other.call("items") == [{"user": 3}, {"user": 1}], "what was begun was done"
+
+
+async def test_what_waits_when_a_peer_goes_is_forgotten() -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        client.transport.stall()
+        client.transport.outbox.pause()
+        for n in range(50):
+            client.send(call(n, "insert", event={"user": n}))
+        client.transport.outbox.resume()
+        client.session.close()
+        await turns()
+        assert await Client(worker).call("items") == []
+
+
+async def test_draining_answers_what_is_begun_and_refuses_what_comes() -> None:
+    store = GatedStore()
+    async with serving(store) as worker:
+        client = Client(worker)
+        await client.call("subscribe")
+        store.appending.clear()
+        begun = client.ask("insert", {"event": {"user": 1}})
+        client.session.drain(1234)
+        late = client.ask("insert", {"event": {"user": 2}})
+        error = (await client.answer(late))["error"]
+        assert error["code"] == -32011
+        assert error["data"]["retry_after_ms"] > 0
+        await client.transport.until(lambda: client.transport.sent("shutdown"))
+        assert client.session.in_flight == 1
+        store.appending.set()
+        assert "result" in await client.answer(begun)
+        await client.transport.until(lambda: client.session.in_flight == 0)
+        assert client.transport.sent("shutdown") == [{"reconnect_after_ms": 1234}]
+        methods = [m.get("method") for m in client.transport.messages]
+        assert methods.index("progress") < methods.index("shutdown")
+
+
+# One call, or one message, of somebody who can't be pushed to.
+
+
+async def test_a_post_is_answered_like_a_message() -> None:
+    async with serving() as worker:
+        assert orjson.loads(await worker.post(orjson.dumps(call(1)))) == {"jsonrpc": "2.0", "result": "pong", "id": 1}  # fmt: skip
+        assert await worker.post(orjson.dumps(note("ping"))) == b""
+        assert await worker.post(orjson.dumps([note("ping")])) == b""
+        assert orjson.loads(await worker.post(b"{"))["error"]["code"] == -32700
+        batch = [
+            *[call(n, "insert", event={"user": n}) for n in range(10)],
+            call("x", "subscribe"),
+            7,
+        ]
+        answers = orjson.loads(await worker.post(orjson.dumps(batch)))
+        assert {a["id"] for a in answers} == {*range(10), "x", None}
+        assert {a["id"]: a["error"]["code"] for a in answers if "error" in a} == {"x": -32601, None: -32600}  # fmt: skip
+        items = orjson.loads(await worker.call("items", {"end": 10}))
+        assert [event["user"] for event in reversed(items)] == list(range(10))
+
+
+@pytest.mark.parametrize("method", ["subscribe", "unsubscribe", "authenticate"])
+async def test_what_needs_a_connection_is_no_method_of_a_post(method: str) -> None:
+    async with serving() as worker:
+        answer = orjson.loads(await worker.post(orjson.dumps(call(1, method))))
+        assert answer["error"]["code"] == -32601
+
+
+async def test_a_posted_batch_holds_one_page_at_a_time() -> None:
+    held = most = 0
+
+    class Counting(MemoryStore):
+        async def newest(self, *args: Any) -> Any:
+            nonlocal held, most
+            held += 1
+            most = max(most, held)
+            await asyncio.sleep(0)
+            page = await super().newest(*args)
+            held -= 1
+            return page
+
+    store = Counting("memory:", Stream("test", KEYS, Limits()))
+    async with serving(store, window=2) as worker:
+        for n in range(5):
+            await worker.call("insert", {"event": {"user": n}})
+        body = orjson.dumps([call(n, "items") for n in range(50)])
+        answers = orjson.loads(await worker.post(body))
+        assert all(len(answer["result"]) == 5 for answer in answers)
+        assert most == 1
+
+
+async def test_one_who_gives_up_an_insert_leaves_the_others() -> None:
+    store = GatedStore()
+    async with serving(store) as worker:
+        store.appending.clear()
+        gone = asyncio.create_task(worker.call("insert", {"event": {"user": 1}}))
+        here = asyncio.create_task(worker.call("insert", {"event": {"user": 2}}))
+        await turns()
+        gone.cancel()
+        await turns()
+        store.appending.set()
+        async with asyncio.timeout(DEADLINE):
+            assert "cursor" in orjson.loads(await here)
+
+
+async def test_a_call_of_a_server_that_stops_is_refused() -> None:
+    async with serving() as worker:
+        await worker._committer.aclose()
+        with pytest.raises(StoreUnavailable):
+            await worker.call("insert", {"event": {}})
