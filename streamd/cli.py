@@ -4,7 +4,11 @@ import sys
 
 import typer
 
+from streamd.commands.arguments import EXIT_CODES
+from streamd.commands.insert import insert
+from streamd.commands.items import items
 from streamd.commands.serve import serve
+from streamd.commands.tail import tail
 from streamd.errors import StreamdError
 
 __all__ = ["app", "main"]
@@ -14,6 +18,7 @@ app = typer.Typer(
     help="A WebSocket real-time feed server: one filter for query and push, and no event lost.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 
@@ -24,6 +29,9 @@ def _commands() -> None:
 
 
 app.command(epilog="Exit codes: 0 stopped as told, 1 could not start, 2 wrong usage.")(serve)
+app.command(epilog=EXIT_CODES)(insert)
+app.command(epilog=EXIT_CODES)(items)
+app.command(epilog=EXIT_CODES)(tail)
 
 
 def main() -> None:

@@ -1,0 +1,75 @@
+"""What the command lines of several commands have in common: filters, and where the server is."""
+
+import re
+from typing import Annotated
+
+import typer
+
+__all__ = ["EXIT_CODES", "Entries", "FilterWords", "Url", "read_filter"]
+
+EXIT_CODES = (
+    "Exit codes: 0 done (or the reader of the pipe has gone), 1 failed, 2 wrong usage, "
+    "130 interrupted, 143 terminated."
+)
+
+FILTER_RULES = (
+    "Filter: AND between keys, OR between the values of a key; without any, everything. "
+    "Values are texts, 291 is 291 however the event has it. "
+    r"Write `\,` for a comma within a value, and `\\` for a backslash before one. "
+    "`user=a user=b` is the same as `user=a,b`; `user=` names no value, so that nothing matches."
+)
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        envvar="STREAMD_URL",
+        help="The server: ws, wss, http or https.",
+    ),
+]
+
+FilterWords = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE,VALUE...", help=FILTER_RULES)
+]
+
+Entries = Annotated[
+    bool,
+    typer.Option(
+        "--entries",
+        help='Write {"cursor", "time", "event"} instead of the bare events; not on a terminal.',
+    ),
+]
+
+_PART = re.compile(r"\\([,\\])|(,)|([^,\\]+|\\)")
+
+
+def read_filter(words: list[str] | None) -> dict[str, list[str]]:
+    """Return the filter that words such as `user=23,291` name; raise BadParameter (exit code 2)."""
+    wanted: dict[str, list[str]] = {}
+    for word in words or []:
+        key, equals, values = word.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"{word!r} is no filter: write a key and values, as user=23")
+        wanted.setdefault(key, []).extend(_split(_decodable(values)))
+    return wanted
+
+
+def _decodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("a value is not valid UTF-8") from None
+    return text
+
+
+def _split(text: str) -> list[str]:
+    if not text:
+        return []
+    values = [""]
+    for escaped, comma, plain in _PART.findall(text):
+        if comma:
+            values.append("")
+        else:
+            values[-1] += escaped or plain
+    return values

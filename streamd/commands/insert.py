@@ -1,0 +1,114 @@
+"""`streamd insert`: one event from the command line, or any number of them as NDJSON."""
+
+import asyncio
+import secrets
+import sys
+import time
+from typing import Annotated
+
+import orjson
+import typer
+from streamd_client import CallTimeout, StreamdError, UnknownOutcome
+
+from streamd.commands.arguments import Url
+from streamd.commands.lines import Lines, read_chunks
+from streamd.commands.loading import Loader, Tally, check_event
+from streamd.commands.output import Stdout
+from streamd.commands.progress import Progress
+from streamd.commands.shell import DEFAULT_URL, open_client, run, say
+
+__all__ = ["insert", "summary"]
+
+_STDIN = 0
+
+EventText = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="EVENT",
+        help="The event as a JSON object; - or nothing for NDJSON from the standard input.",
+    ),
+]
+Id = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Names this insert: repeated with the same name (within 10 minutes, unless the server "
+        "has another insert_id_lifetime), it adds nothing twice.",
+    ),
+]
+
+
+def insert(event: EventText = None, id: Id = None, url: Url = DEFAULT_URL) -> None:
+    """Insert an event, or each line of the standard input.
+
+    One event is answered with a line of JSON: its cursor, its time, and whether its --id was known.
+
+    Of many, each line is an event of its own, in their order. Lines that are no event, or that the
+    server refuses, are told by their number on the standard error; the others are inserted, and
+    the exit code is 1. A progress bar is shown when the standard error is a terminal.
+    """
+    name = secrets.token_hex(8) if id is None else id
+    if event is None and sys.stdin is not None and sys.stdin.isatty():
+        raise typer.BadParameter("give an event, or NDJSON on the standard input")
+    if event is None or event == "-":
+        run(_insert_lines(url, name))
+    else:
+        run(_insert_one(url, _encoded(event), name))
+
+
+def _encoded(event: str) -> bytes:
+    try:
+        text = event.encode()
+        check_event(text)
+    except ValueError as error:  # a UnicodeEncodeError is one, too
+        reason = "not UTF-8" if isinstance(error, UnicodeError) else error
+        raise typer.BadParameter(f"the event is {reason}") from None
+    return text
+
+
+async def _insert_one(url: str, text: bytes, name: str) -> None:
+    async with open_client(url) as (client, _):
+        try:
+            answer = await client.insert(check_event(text), name)
+        except (CallTimeout, UnknownOutcome):
+            say(f"streamd: to make sure that it is inserted, once: the same with --id {name}")
+            raise
+        await Stdout().write(orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE))
+
+
+async def _insert_lines(url: str, name: str) -> None:
+    async with open_client(url) as (client, info):
+        with Progress(_STDIN) as progress:
+            loader = Loader(client, info.limits, name, progress.refused)
+            started = time.monotonic()
+            try:
+                await _load(loader, progress)
+            except (StreamdError, asyncio.CancelledError):
+                say(f"streamd: to go on, without repeats: the same input with --id {name}")
+                raise
+            finally:
+                progress.close()
+                if sys.stderr.isatty() or loader.tally.refused or loader.tally.known:
+                    say(f"streamd: {summary(loader.tally, time.monotonic() - started)}")
+    if loader.tally.refused:
+        raise typer.Exit(1)
+
+
+async def _load(loader: Loader, progress: Progress) -> None:
+    lines = Lines(loader.longest)
+    async for chunk in read_chunks(_STDIN):
+        await loader.load(lines.cut(chunk))
+        progress.advance(len(chunk), loader.tally)
+    await loader.load(lines.finish())
+    progress.advance(0, loader.tally)
+
+
+def summary(tally: Tally, seconds: float) -> str:
+    """Return in a sentence what has become of the lines."""
+    rate = tally.inserted / max(seconds, 0.001)
+    parts = [f"{tally.inserted:,} inserted in {seconds:.1f} s ({rate:,.0f}/s)"]
+    if tally.known:
+        parts.append(f"{tally.known:,} known already")
+    if tally.refused:
+        parts.append(f"{tally.refused:,} refused")
+    return ", ".join(parts)

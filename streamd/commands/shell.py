@@ -1,0 +1,122 @@
+"""From a command line to a server and back: connecting, signals, errors as sentences, exit codes."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import typer
+from streamd_client import (
+    CallTimeout,
+    Client,
+    ConnectionLost,
+    Info,
+    RpcError,
+    StreamdError,
+    connect,
+    full_jitter,
+)
+
+from streamd.commands.text import printable
+
+__all__ = ["DEFAULT_URL", "open_client", "run", "say", "sentence"]
+
+DEFAULT_URL = "ws://127.0.0.1:8080/"
+
+_GREETING = 10.0  # seconds that a server which took the connection has for its first answer
+
+
+class _NoServer(Exception):
+    """Nobody answers at the URL, or nobody who speaks our language."""
+
+
+def say(text: str) -> None:
+    """Write a line to the standard error: what people are told, beside the output."""
+    with contextlib.suppress(OSError):
+        typer.echo(printable(text), err=True)
+
+
+def sentence(error: StreamdError) -> str:
+    """Return what an error has to tell a person."""
+    if isinstance(error, RpcError):
+        return f"{error.message} ({error.code})"
+    return str(error)
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work of a command and leave with its exit code; what goes wrong is told in a sentence."""
+    try:
+        asyncio.run(_terminable(work))
+    except BrokenPipeError:
+        # Whoever read our output has what he wanted: `| head -1`.
+        code = 0
+    except OSError as error:
+        say(f"streamd: {error.strerror or error}")
+        code = 1
+    except (StreamdError, _NoServer) as error:
+        say(f"streamd: {sentence(error) if isinstance(error, StreamdError) else error}")
+        code = 1
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    except asyncio.CancelledError:
+        code = 128 + signal.SIGTERM
+    else:
+        return
+    raise typer.Exit(code)
+
+
+async def _terminable(work: Coroutine[Any, Any, None]) -> None:
+    """Let SIGTERM cancel the work, as `asyncio.run` does with SIGINT."""
+    task = asyncio.current_task()
+    assert task is not None
+    with contextlib.suppress(NotImplementedError):  # a system without such signals
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await work
+
+
+@asynccontextmanager
+async def open_client(url: str) -> AsyncIterator[tuple[Client, Info]]:
+    """Connect, and ask the server about itself. One that is not there is told of at once.
+
+    From then on the client comes back by itself when the connection is lost.
+    """
+    failed = asyncio.Event()
+
+    def wait_before(attempt: int) -> float:
+        failed.set()
+        return full_jitter(attempt)
+
+    try:
+        # What is too long for the server we tell by lines: the client need not know.
+        client = connect(url, backoff=wait_before, message_bytes=None)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    async with client:
+        yield client, await _greet(client, failed, url)
+
+
+async def _greet(client: Client, failed: asyncio.Event, url: str) -> Info:
+    greeting = asyncio.create_task(client.info(timeout=_GREETING))
+    failure = asyncio.create_task(failed.wait())
+    try:
+        await asyncio.wait({greeting, failure}, return_when=asyncio.FIRST_COMPLETED)
+        if not greeting.done():
+            greeting.cancel()
+            return await client.info(timeout=0)  # says what is wrong
+        return await greeting
+    except CallTimeout as error:
+        raise _NoServer(
+            f"no server answers at {url}{_why(error.__cause__)}: "
+            "start one with `streamd serve`, or name another with --url"
+        ) from None
+    finally:
+        failure.cancel()
+
+
+def _why(reason: BaseException | None) -> str:
+    # That nobody listens is said already.
+    if not isinstance(reason, ConnectionLost):
+        return ""
+    return "" if isinstance(reason.__cause__, ConnectionRefusedError) else f" ({reason.reason})"

@@ -1,0 +1,82 @@
+"""`streamd tail`: what happens, as it happens."""
+
+from typing import Annotated
+
+import typer
+from streamd_client import Feed, PlaceLost
+
+from streamd.commands.arguments import Entries, FilterWords, Url, read_filter
+from streamd.commands.output import Printer, Stdout, open_printer, while_read
+from streamd.commands.shell import DEFAULT_URL, open_client, run, say
+from streamd.commands.text import clock
+
+__all__ = ["tail"]
+
+Backfill = Annotated[
+    int, typer.Option("--backfill", "-n", min=0, help="Show so many older events first.")
+]
+After = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CURSOR",
+        help="Show all that came after this place instead; `start` for all that is retained.",
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Fail where events may be missing, instead of going on.")
+]
+
+
+def tail(
+    words: FilterWords = None,
+    backfill: Backfill = 20,
+    after: After = None,
+    strict: Strict = False,
+    entries: Entries = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Follow the events that match a filter, the oldest first, until interrupted.
+
+    On a terminal each is a line for people; in a pipe or file each is a line of JSON, the bare
+    event, as it was inserted. Lost connections are made again and nothing is missed. Where that
+    cannot be kept, because the events are no longer retained or the log was replaced, it is told
+    on the standard error, and it goes on with the newest events (--backfill of them).
+
+    At the end the place to go on from is told on the standard error, as --after CURSOR.
+    """
+    wanted = read_filter(words)
+    run(_tail(url, wanted, backfill, after, strict=strict, entries=entries))
+
+
+async def _tail(
+    url: str,
+    wanted: dict[str, list[str]],
+    backfill: int,
+    after: str | None,
+    *,
+    strict: bool,
+    entries: bool,
+) -> None:
+    async with open_client(url) as (client, info):
+        printer = open_printer(info.keys, clock, entries=entries)
+        async with client.subscribe(filter=wanted, backfill=backfill, after=after) as feed:
+            try:
+                async with while_read(Stdout()):
+                    await _follow(feed, printer, strict=strict)
+            except BrokenPipeError:
+                raise
+            except BaseException:
+                if feed.cursor is not None:
+                    say(f"streamd: to go on from here: --after {feed.cursor}")
+                raise
+
+
+async def _follow(feed: Feed, printer: Printer, *, strict: bool) -> None:
+    while True:
+        try:
+            async for entry in feed:
+                await printer.show(entry)
+        except PlaceLost as gap:
+            if strict:
+                raise
+            say(f"streamd: events may be missing here: {gap.message}")

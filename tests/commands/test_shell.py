@@ -1,0 +1,33 @@
+import asyncio
+
+from tests.commands.cli import streamd
+from tests.services import free_port
+
+
+async def test_a_server_that_is_not_there_is_told_of_at_once():
+    url = f"ws://127.0.0.1:{free_port()}/"
+    for words in (["items"], ["tail"], ["insert", "{}"]):
+        async with asyncio.timeout(8):
+            result = await streamd(*words, url=url)
+        assert (result.code, result.out) == (1, b"")
+        assert result.err == (
+            f"streamd: no server answers at {url}: "
+            "start one with `streamd serve`, or name another with --url\n"
+        )
+
+
+async def test_a_host_that_is_not_there_is_told_of():
+    result = await streamd("items", url="ws://nowhere.invalid/")
+    assert result.code == 1
+    assert result.err.startswith("streamd: no server answers at ws://nowhere.invalid/ (")
+
+
+async def test_a_server_of_another_kind_is_told_of(url):
+    result = await streamd("items", url=url + "no/such/path")
+    assert result.code == 1
+    assert result.err.startswith("streamd: the server refused the connection with HTTP 404")
+    assert result.err.count("\n") == 1
+
+
+async def test_http_urls_mean_the_same_server(url):
+    assert (await streamd("items", url=url.replace("ws:", "http:"))).code == 0

@@ -1,0 +1,69 @@
+import signal
+
+import pytest
+
+from tests.commands.cli import Command, streamd
+from tests.commands.story import STORY, story_lines
+
+
+async def insert(url: str, *lines: bytes) -> None:
+    assert (await streamd("insert", url=url, stdin=b"\n".join(lines))).code == 0
+
+
+async def test_it_follows_what_matches(url):
+    await insert(url, story_lines())
+    tail = await Command.start("tail", "user=23,291", "kind=friend", "--backfill", "1", url=url)
+    assert await tail.line() == STORY[4]
+    await insert(url, b'{"user": 7, "kind": "friend"}', b'{"user": 291, "kind": "friend"}')
+    assert await tail.line() == {"user": 291, "kind": "friend"}
+    await tail.end(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_the_place_it_tells_is_where_to_go_on(url, number, code):
+    await insert(url, story_lines())
+    tail = await Command.start("tail", "--after", "start", "--entries", url=url)
+    entries = [await tail.line() for _ in range(5)]
+    assert [entry["event"] for entry in entries] == STORY
+    result = await tail.end(number)
+    assert (result.code, result.out) == (code, b"")
+    cursor = entries[-1]["cursor"]
+    assert result.err == f"streamd: to go on from here: --after {cursor}\n"
+    await insert(url, b'{"n": 1}')
+    tail = await Command.start("tail", "--after", cursor, url=url)
+    assert await tail.line() == {"n": 1}
+    await tail.end(signal.SIGINT)
+
+
+async def test_a_lost_place_is_told_and_it_goes_on(server):
+    await insert(server.url, story_lines())
+    tail = await Command.start("tail", "-n", "1", url=server.url)
+    strict = await Command.start("tail", "-n", "1", "--strict", url=server.url)
+    assert await tail.line() == await strict.line() == STORY[4]
+    await server.stop()
+    await server.start()
+    assert (await tail.told()).startswith("streamd: events may be missing here: ")
+    await insert(server.url, b'{"n": 1}')
+    assert await tail.line() == {"n": 1}
+    await tail.end(signal.SIGINT)
+    result = await strict.end()
+    assert result.code == 1
+    assert "streamd: the place in the log is gone" in result.err
+
+
+async def test_a_cursor_that_is_none_is_refused(url):
+    result = await streamd("tail", "--after", "rubbish", url=url)
+    assert (result.code, result.out) == (1, b"")
+    assert result.err.startswith("streamd: ")
+    assert result.err.count("\n") == 1
+
+
+async def test_a_reader_that_stops_reading_can_still_be_left(url):
+    tail = await Command.start("tail", "--after", "start", url=url)
+    await insert(url, *[b'{"pad": "%b"}' % (b"x" * 10_000)] * 100)
+    assert await tail.line()
+    # Nobody reads: the pipe is full, and a signal is heard all the same.
+    tail.process.send_signal(signal.SIGINT)
+    assert (await tail.told()).startswith("streamd: to go on from here: --after ")
+    await tail.end()
+    assert tail.process.returncode == 130
