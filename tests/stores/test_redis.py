@@ -876,10 +876,17 @@ async def test_forks_that_nobody_can_name_any_more_are_forgotten(
         server.kill()
         server.start()
     assert [last for _, last in (await store.state()).chain.closed] == [4, 8, 12]
-    await put(store, numbered(range(8)))  # The floor is 11 now.
+    await put(store, numbered(range(6)))  # The floor is 9 now: cursor 8 is still good.
+    before = (await store.state()).chain
     server.kill()
     server.start()
-    assert [last for _, last in (await store.state()).chain.closed] == [12, 20]
+    after = (await store.state()).chain
+    assert [last for _, last in after.closed] == [8, 12, 18]
+    assert after.cursor(8) == before.cursor(8)
+    await put_one(store, user=1)
+    server.kill()
+    server.start()
+    assert [last for _, last in (await store.state()).chain.closed] == [12, 18, 19]
 
 
 async def test_what_happens_during_a_long_search_shows_in_its_page(
@@ -902,6 +909,13 @@ async def test_what_happens_during_a_long_search_shows_in_its_page(
     page = await store.newest(what, bounds._replace(limit=2_100))
     assert (page.state.head, page.state.floor, page.before) == (12_000, 51, None)
     assert places(page.entries) == list(range(2_100, 50, -1))
+
+    # Most of what the first script found is forgotten when the second has run.
+    between(store, SEARCH, lambda: fill(11_500))
+    page = await store.newest(what, PLENTY._replace(limit=2_000), 12_001)
+    assert places(page.entries) == list(range(12_000, page.state.floor - 1, -1))
+    assert page.state.floor == 12_051
+    assert page.before is None
 
     async def begin_anew() -> None:
         server.client.flushall()

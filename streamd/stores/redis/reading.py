@@ -62,7 +62,10 @@ class Reader:
             return Page(await self.state(), [], None)
         search = _Search(wanted, bounds, _BACKWARD, before)
         first = state = await self._search(search)
-        while search.more and search.looked < bounds.work:
+        # Each further script opens all lists again: that is work too.
+        reopening = len(self._written(wanted)[1])
+        while search.more and search.looked + reopening < bounds.work:
+            search.looked += reopening
             state = await self._search(search)
             if state.chain != first.chain:
                 return await self.newest(wanted, bounds, before)
