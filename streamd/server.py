@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging.config
 import math
 import signal
@@ -26,6 +27,8 @@ from streamd.transports.websocket import WebSocket
 __all__ = ["Address", "RunningServer", "bind", "run_server", "serve"]
 
 _BACKLOG = 2048
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What a machine says of an address that it does not have: localhost may name ::1 where there is no IPv6."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -65,22 +68,40 @@ def bind(settings: Settings) -> list[socket.socket]:
     """Return sockets bound to all that the host means; raise StartupError if one can't be had."""
     port = settings.port
     sockets: list[socket.socket] = []
+    absent: OSError | None = None
     try:
         for family, address in _resolve(settings.host, port):
-            listener = socket.socket(family, socket.SOCK_STREAM)
-            sockets.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            kernel.tune(listener)
-            # If any free port will do, all of them take the one that the first got.
-            listener.bind((address, port or sockets[0].getsockname()[1] if sockets[1:] else port))
-            listener.setblocking(False)
-            listener.set_inheritable(True)
+            try:
+                sockets.append(_listener(family, address, port))
+            except OSError as exc:
+                if exc.errno not in _ABSENT:
+                    raise
+                absent = exc
+            else:
+                # If any free port will do, all of them take the one that the first got.
+                port = sockets[0].getsockname()[1]
+        if absent is not None and not sockets:
+            raise absent
     except OSError as exc:
         with _closing(sockets):
             raise StartupError(_why_not(exc, settings)) from exc
     return sockets
+
+
+def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        kernel.tune(listener)
+        listener.bind((address, port))
+        listener.setblocking(False)
+        listener.set_inheritable(True)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
@@ -94,7 +115,7 @@ def _why_not(exc: OSError, settings: Settings) -> str:
         return f"the host {settings.host!r} can't be resolved: choose another with --host"
     if isinstance(exc, PermissionError):
         return f"{place} is not ours to take: choose one above 1023 with --port"
-    if exc.errno == 98 or "in use" in str(exc):
+    if exc.errno == errno.EADDRINUSE:
         return f"{place} is in use: stop what listens there, or choose another with --port"
     return f"{place} can't be listened on: {exc.strerror}"
 

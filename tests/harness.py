@@ -212,9 +212,9 @@ class Peer:
         return Frame(head & 0xF, await self.read(length), bool(head & 0x80))
 
     async def message(self) -> Any:
-        """Read a text message, as JSON; answer no pings."""
+        """Read a text message, as JSON; answer the pings before it."""
         while (received := await self.frame()).opcode == PING:
-            pass
+            await self.send(frame(PONG, received.payload))
         assert received.opcode == TEXT, received
         return orjson.loads(received.payload)
 
