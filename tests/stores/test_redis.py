@@ -537,7 +537,8 @@ async def test_a_new_tenure_of_the_same_server_changes_no_place(
             assert [new.chain.cursor(seq) for seq in range(2 * n + 1)] == [
                 old.chain.cursor(seq) for seq in range(2 * n + 1)
             ]
-            server.client.publish(store._names.channel, "not a message of ours")
+            for strange in ("not a message of ours", "", "\n", "x 1\n", "x 1 5\n1 2 3", b"\xff\n"):
+                server.client.publish(store._names.channel, strange)
         await put_one(store, user=0)
         await followed.reach(11)
         assert followed.entries == await read_all(store)

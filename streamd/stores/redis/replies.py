@@ -125,7 +125,10 @@ class Published(NamedTuple):
 
 
 def read_published(message: bytes) -> Published:
-    """Read `epoch floor length…`, a newline, and the entries."""
+    """Read `epoch floor length…`, a newline, and the entries, of which there is one at least.
+
+    Raise ValueError for anything else: whoever has the right may publish what he likes.
+    """
     head, rest = message.split(b"\n", 1)
     epoch, floor, *lengths = head.split(b" ")
     entries: list[Entry] = []
@@ -133,4 +136,6 @@ def read_published(message: bytes) -> Published:
     for length in map(int, lengths):
         entries.append(unpack(rest[at : at + length]))
         at += length
+    if not entries or not epoch:
+        raise ValueError("a message without entries")
     return Published(epoch.decode(), int(floor), entries)
