@@ -7,7 +7,7 @@ import pytest
 from streamd.commands.insert import summary
 from streamd.commands.loading import Tally
 from tests.commands.cli import Command, streamd
-from tests.commands.story import STORY, story_lines
+from tests.story import STORY, story_lines
 
 
 async def stored(url: str, *words: str) -> list[dict]:

@@ -1,5 +1,5 @@
 from tests.commands.cli import on_terminal, streamd
-from tests.commands.story import STORY, story_lines
+from tests.story import STORY, story_lines
 
 
 async def test_the_story_of_awesomestream(url):

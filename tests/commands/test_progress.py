@@ -1,7 +1,7 @@
 import re
 
 from tests.commands.cli import on_terminal
-from tests.commands.story import story_lines
+from tests.story import story_lines
 
 
 async def test_a_terminal_shows_the_summary_and_the_bad_lines(url):

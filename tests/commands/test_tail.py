@@ -3,7 +3,7 @@ import signal
 import pytest
 
 from tests.commands.cli import Command, streamd
-from tests.commands.story import STORY, story_lines
+from tests.story import STORY, story_lines
 
 
 async def insert(url: str, *lines: bytes) -> None:

@@ -1,0 +1,69 @@
+"""The parts of the README that the code knows better. `python -m tests.documents` writes them into it."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from streamd.config import LIMITS, Settings
+from streamd.limits import Limits
+
+__all__ = ["README", "ROOT", "generated", "limits_table", "settings_table", "shown", "table"]
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+
+
+def shown(default: Any) -> str:
+    """Return a default as the documents show it."""
+    if default is None or default == []:
+        return "none"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def settings_table() -> str:
+    """Return the settings that are no limits."""
+    rows = [
+        (f"`{name}`", _code(shown(field.default)), field.description or "")
+        for name, field in Settings.model_fields.items()
+        if name not in LIMITS
+    ]
+    return _table(("setting", "default", "meaning"), rows)
+
+
+def _code(text: str) -> str:
+    return text if text == "none" else f"`{text}`"
+
+
+def limits_table() -> str:
+    """Return the limits."""
+    rows = [
+        (f"`{limit.name}`", shown(limit.default), limit.metadata["help"])
+        for limit in fields(Limits)
+    ]
+    return _table(("limit", "default", "of what"), rows)
+
+
+def generated(text: str) -> str:
+    """Return the README with its tables as the code has them."""
+    for name, content in (("settings", settings_table()), ("limits", limits_table())):
+        between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+        assert between.search(text), f"there is no place for the {name}"
+        text = between.sub(lambda match, content=content: match[1] + content + match[2], text)
+    return text
+
+
+def table(text: str, section: str) -> list[list[str]]:
+    """Return the rows of the first table in a section, without its heading; a minus as a hyphen."""
+    (part,) = re.findall(rf"^##+ {section}\n(.*?)(?=^##|\Z)", text, re.M | re.S)
+    rows = re.findall(r"^\|(.*)\|$", part, re.M)
+    return [[cell.strip().replace("−", "-") for cell in row.split("|")] for row in rows[2:]]
+
+
+def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(line)} |\n" for line in (heading, *rows)]
+    return "".join([lines[0], "|---" * len(heading) + "|\n", *lines[1:]])
+
+
+if __name__ == "__main__":
+    README.write_text(generated(README.read_text(encoding="utf-8")), encoding="utf-8")

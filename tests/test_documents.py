@@ -1,0 +1,75 @@
+"""README.md and clients/PROTOCOL.md say what the code does."""
+
+import importlib
+import pkgutil
+import re
+
+from websockets.frames import CloseCode
+
+from streamd import errors, transports
+from streamd.config import Settings
+from streamd.limits import Limits
+from streamd.methods import METHODS
+from tests.documents import README, ROOT, generated, shown, table
+
+PROTOCOL = (ROOT / "clients" / "PROTOCOL.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_has_the_settings_and_limits_of_the_code():
+    text = README.read_text(encoding="utf-8")
+    assert text == generated(text), "write it with python -m tests.documents"
+
+
+def test_the_readme_is_right_that_limits_are_settings():
+    assert Limits.__slots__
+    assert set(Limits.__slots__) <= set(Settings.model_fields)
+
+
+def test_the_protocol_has_the_limits():
+    assert {name.strip("`"): default for name, default in table(PROTOCOL, "Limits")} == {
+        name: shown(default) for name, default in Limits().to_json().items()
+    }
+
+
+def test_the_protocol_has_the_methods_and_their_params_in_order():
+    rows = {name.strip("`"): cell for name, cell, _ in table(PROTOCOL, "Methods")}
+    # `event` is needed; `id`? and `start`=0 are not.
+    params = {
+        name: [(param, not mark) for param, mark in re.findall(r"`(\w+)`(\?|=\d+)?", cell)]
+        for name, cell in rows.items()
+    }
+    assert params == {
+        name: [(param, param in method.required) for param in method.params]
+        for name, method in METHODS.items()
+    }
+
+
+def test_the_protocol_has_the_errors():
+    rows = {int(code): name for code, name, _ in table(PROTOCOL, "Errors")}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    known = {
+        kind.code: re.sub("(?<!^)(?=[A-Z])", " ", kind.__name__).lower()
+        for kind in kinds
+        if issubclass(kind, errors.CallError) and kind is not errors.CallError
+    }
+    reserved = {int(code) for code in re.findall(r"-320\d\d", errors.__doc__.split("Reserved")[1])}
+    assert {code: rows[code] for code in known} == known
+    assert rows.keys() - known.keys() == reserved
+
+
+def test_the_protocol_has_the_close_codes():
+    named = set()
+    for cell, *_ in table(PROTOCOL, "Close codes"):
+        for part in cell.split(","):
+            first, _, last = part.strip().partition("–")
+            named |= set(range(int(first), int(last or first) + 1))
+    used = set(map(int, CloseCode))
+    for module in pkgutil.iter_modules(transports.__path__, "streamd.transports."):
+        values = vars(importlib.import_module(module.name)).items()
+        used |= {
+            value
+            for name, value in values
+            if name.isupper() and isinstance(value, int) and 1000 <= value < 5000
+        }
+    assert {1012, 4008} <= used
+    assert used - {CloseCode.TLS_HANDSHAKE} <= named  # 1015 is never sent
