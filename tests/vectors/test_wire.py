@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.harness import running
 from tests.promises.serving import daemon
 from tests.vectors.matching import fill, match, match_all
 
@@ -99,15 +100,26 @@ def message_of(step: dict[str, Any], cursors: dict[str, str]) -> str | bytes:
     return text.encode() if "binary" in step else text
 
 
+async def check(story: dict[str, Any], url: str) -> None:
+    async with told(story["transport"], url) as peer:
+        cursors: dict[str, str] = {}
+        for number, step in enumerate(story["steps"]):
+            came = await peer.tell(message_of(step, cursors), len(step["expect"]))
+            if step.get("in_order"):
+                good = match(step["expect"], came, cursors)
+            else:
+                good = match_all(step["expect"], came, cursors)
+            assert good, f"step {number}: {str(step)[:500]}\ncame: {str(came)[:500]}"
+
+
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story["name"])
 async def test_the_server_tells_the_story(story):
     async with daemon("--keys", "user,kind,repo", "--store", "memory:") as server:
-        async with told(story["transport"], server.url) as peer:
-            cursors: dict[str, str] = {}
-            for number, step in enumerate(story["steps"]):
-                came = await peer.tell(message_of(step, cursors), len(step["expect"]))
-                if step.get("in_order"):
-                    good = match(step["expect"], came, cursors)
-                else:
-                    good = match_all(step["expect"], came, cursors)
-                assert good, f"step {number}: {str(step)[:500]}\ncame: {str(came)[:500]}"
+        await check(story, server.url)
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story["name"])
+async def test_the_server_tells_the_story_on_redis(story, redis_url, stream_name):
+    async with running(keys="user,kind,repo", store=redis_url, stream=stream_name) as server:
+        await check(story, server.ws_url)
