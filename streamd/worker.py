@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamd.committer import Committer
-from streamd.errors import CallError
+from streamd.errors import CallError, StartupError
 from streamd.hub import Hub
 from streamd.jsonrpc import Call
 from streamd.methods import Methods
@@ -37,7 +37,11 @@ class Worker:
     async def open(self) -> None:
         """Open the store, fill the window and follow the tail; raise StartupError."""
         await self._store.open()
-        await self._view.load()
+        try:
+            await self._view.load()
+        except CallError as error:
+            await self._store.aclose()
+            raise StartupError(f"the store can't be read: {error.message}") from error
         self._hub.start()
         self._committer.start()
         self._watching = asyncio.create_task(self._watch(), name="worker: watch")
