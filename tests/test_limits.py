@@ -1,0 +1,280 @@
+"""streamd.limits: each limit at its value and one over."""
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+from streamd.errors import LimitExceeded, StartupError, StoreUnavailable
+from streamd.event import Keys
+from streamd.filters import EVERYTHING
+from streamd.limits import Limits
+from streamd.stores.base import Stream
+from streamd.stores.memory import MemoryStore
+from streamd.view import View
+from tests.parts import KEYS, PLENTY, Client, draft, serving
+
+Call = tuple[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Calls that are just within a limit, and one that is one over."""
+
+    value: int
+    within: list[Call]
+    over: Call
+    settings: dict[str, Any] = field(default_factory=dict)
+    got: int | None = None
+    """What the error says was given: one more than the limit, if nothing else."""
+
+
+def event(size: int) -> dict[str, str]:
+    """Return an event that takes so many bytes as JSON."""
+    return {"x": "y" * (size - len(orjson.dumps({"x": ""})))}
+
+
+ONE = ("insert", {"event": event(100)})
+
+CALLS = {
+    "event_bytes": Case(100, [("insert", {"event": event(100)})], ("insert", {"event": event(101)})),
+    "nesting": Case(
+        4, [("insert", {"event": {"a": [[{}]]}})], ("insert", {"event": {"a": [[{"b": []}]]}})
+    ),
+    "event_terms": Case(
+        4,
+        [("insert", {"event": {"user": 1, "tags": [1, 2, 3, 3, None]}})],
+        ("insert", {"event": {"user": 1, "tags": [1, 2, 3, 4]}}),
+    ),
+    "value_bytes": Case(
+        6, [("insert", {"event": {"user": "éé12"}})], ("insert", {"event": {"user": "ééé1"}})
+    ),
+    "insert_id_bytes": Case(
+        4, [("insert", {"event": {}, "id": "éé"})], ("insert", {"event": {}, "id": "éé1"})
+    ),
+    "insert_many": Case(
+        3, [("insert_many", {"events": [{}] * 3})], ("insert_many", {"events": [{}] * 4})
+    ),
+    "filter_values": Case(
+        3,
+        [("items", {"filter": {"user": [1, 2], "kind": "a"}})],
+        ("items", {"filter": {"user": [1, 2, 3], "kind": "a"}}),
+    ),
+    "connection_filter_values": Case(
+        5,
+        [("subscribe", {"filter": {"user": [1, 2, 3]}}), ("subscribe", {"filter": {"user": [1, 2]}})],
+        ("subscribe", {"filter": {"kind": "a"}}),
+    ),
+    "subscriptions": Case(2, [("subscribe", {}), ("subscribe", {})], ("subscribe", {})),
+    "backfill": Case(3, [("subscribe", {"backfill": 3})], ("subscribe", {"backfill": 4})),
+    "limit": Case(3, [("history", {"limit": 3})], ("history", {"limit": 4})),
+    "slice": Case(
+        3, [("items", {"start": 7, "end": 10})], ("items", {"start": 7, "end": 11})
+    ),
+    "end": Case(9, [("items", {"start": 1, "end": 9})], ("items", {"start": 1, "end": 10})),
+    "answer_bytes": Case(
+        # {"jsonrpc":"2.0","result":[…],"id":"call 3"} around three events
+        3 * 100 + 2 + len(b'{"jsonrpc":"2.0","result":[],"id":"call 4"}'),
+        [ONE, ONE, ONE, ("items", {"end": 3})],
+        ("items", {"end": 30}),
+        got=-1,
+    ),
+    "query_work": Case(
+        3,
+        [
+            *[("insert", {"event": {"user": n % 2, "kind": "a"}}) for n in range(6)],
+            ("items", {"filter": {"user": [0, 2], "kind": ["b", "c"]}}),
+            ("items", {"filter": {"user": 1, "kind": "a"}, "end": 3}),
+        ],
+        ("items", {"filter": {"user": [0, 1], "kind": ["a", "b"]}, "end": 4}),
+    ),
+}  # fmt: skip
+"""The limits that an answer tells of."""
+
+
+async def batches() -> None:
+    ping = {"jsonrpc": "2.0", "method": "ping", "id": 1}
+    async with serving(batch=3) as worker:
+        client = Client(worker)
+        assert len(await client.reply([ping] * 3)) == 3
+        answer = await client.reply([ping] * 4)
+        assert answer["id"] is None
+        assert answer["error"]["data"] == {"limit": "batch", "max": 3, "got": 4}
+
+
+async def keys() -> None:
+    assert len(Keys.parse("a,b", Limits(keys=2))) == 2
+    with pytest.raises(StartupError):
+        Keys.parse("a,b,c", Limits(keys=2))
+
+
+async def calls_in_flight() -> None:
+    gate = asyncio.Event()
+
+    class Slow(MemoryStore):
+        async def append(self, *args: Any) -> Any:
+            await gate.wait()
+            return await super().append(*args)
+
+    async with serving(
+        Slow("memory:", Stream("test", KEYS, Limits())), calls_in_flight=3
+    ) as worker:
+        client = Client(worker)
+        asked = [client.ask("insert", {"event": {}}) for _ in range(3)]
+        assert client.reading == []
+        asked.append(client.ask("insert", {"event": {}}))
+        assert client.reading == [False]
+        assert client.session.in_flight == 3
+        gate.set()
+        for ident in asked:
+            assert "result" in await client.answer(ident)
+
+
+async def windows(**limits: Any) -> View:
+    async with MemoryStore("memory:", Stream("test", KEYS, Limits())) as store:
+        view = View(store, Limits(**limits))
+        await view.load()
+        tail = view.follow()
+        for number in range(10):
+            await store.append([[draft({"user": number, "text": "x" * 500})]], str(number))
+            view.advance(await anext(tail))
+        await tail.aclose()
+        page = await view.newest(EVERYTHING, PLENTY)
+        assert len(page.entries) == 10, "the store has what the window has not"
+        return view
+
+
+async def window() -> None:
+    assert len((await windows(window=4)).window) == 4
+    assert len((await windows(window=10)).window) == 10
+
+
+async def window_bytes() -> None:
+    size = (await windows()).window.size
+    assert len((await windows(window_bytes=size)).window) == 10
+    assert len((await windows(window_bytes=size - 1)).window) == 9
+
+
+async def max_events() -> None:
+    limits = Limits(max_events=3)
+    async with MemoryStore("memory:", Stream("test", KEYS, limits)) as store:
+        for number in range(4):
+            await store.append([[draft({"user": number})]], str(number))
+            state = await store.state()
+            assert state.head - state.floor + 1 == min(number + 1, 3)
+
+
+async def store_deadline() -> None:
+    class Deaf(MemoryStore):
+        heard = True
+
+        async def state(self) -> Any:
+            if not self.heard:
+                await asyncio.Event().wait()
+            return await super().state()
+
+    async with Deaf("memory:", Stream("test", KEYS, Limits())) as store:
+        view = View(store, Limits(store_deadline=0.01))
+        await view.load()
+        store.heard = False
+        with pytest.raises(StoreUnavailable):
+            await view.fresh()
+        await view.aclose()
+
+
+OTHERWISE: dict[str, Callable[[], Awaitable[None]]] = {
+    "batch": batches,
+    "keys": keys,
+    "calls_in_flight": calls_in_flight,
+    "window": window,
+    "window_bytes": window_bytes,
+    "max_events": max_events,
+    "store_deadline": store_deadline,
+}
+"""The limits that show in another way."""
+
+ELSEWHERE = {
+    "max_age": "tests/stores",
+    "insert_id_lifetime": "tests/stores",
+    "ping": "tests/test_hub.py, tests/transports",
+    "message_bytes": "tests/transports",
+    "outbox_bytes": "tests/transports",
+    "drain": "tests/transports",
+    "write_deadline": "tests/transports",
+    "pong": "tests/transports",
+    "header_bytes": "tests/transports",
+    "header_deadline": "tests/transports",
+}
+"""The limits that need a clock or a socket."""
+
+NAMES = {field.name for field in dataclasses.fields(Limits)}
+
+
+def test_every_limit_has_its_test() -> None:
+    assert {*CALLS, *OTHERWISE, *ELSEWHERE} == NAMES
+    assert len(CALLS) + len(OTHERWISE) + len(ELSEWHERE) == len(NAMES)
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_at_its_value_a_limit_is_kept_and_one_over_is_said(name: str) -> None:
+    case = CALLS[name]
+    async with serving(**{name: case.value}, **case.settings) as worker:
+        client = Client(worker)
+        for method, params in case.within:
+            answer = await client.answer(client.ask(method, params))
+            assert "result" in answer, answer
+        if name == "answer_bytes":
+            await client.call(*ONE)
+        before = client.session.peer.last_number
+        error = await client.fail(*case.over)
+        assert error["code"] == -32004
+        data = error["data"]
+        assert (data["limit"], data["max"]) == (name, case.value)
+        if case.got is None:
+            assert data["got"] == case.value + 1
+        assert data["got"] > data["max"]
+        assert await client.call("ping") == "pong"
+        assert client.session.peer.last_number in (before, before + 1)
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+async def test_a_limit_shows(name: str) -> None:
+    await OTHERWISE[name]()
+
+
+def test_every_limit_is_explained_and_shown_by_its_name() -> None:
+    for each in dataclasses.fields(Limits):
+        assert each.metadata["help"]
+    assert set(Limits().to_json()) == NAMES
+    assert orjson.loads(orjson.dumps(Limits().to_json()))["filter_values"] == 10_000
+
+
+def test_the_defaults_are_those_of_the_documents() -> None:
+    assert Limits().to_json() == {
+        "message_bytes": 1 << 20, "event_bytes": 64 << 10, "nesting": 64, "keys": 16, "event_terms": 64,
+        "value_bytes": 512, "insert_id_bytes": 128, "insert_many": 1_000, "batch": 100, "filter_values": 10_000,
+        "connection_filter_values": 20_000, "subscriptions": 100, "backfill": 1_000, "limit": 1_000, "slice": 1_000,
+        "end": 10_000, "answer_bytes": 4 << 20, "query_work": 200_000, "calls_in_flight": 128, "window": 100_000,
+        "window_bytes": 256 << 20, "outbox_bytes": 256 << 10, "max_events": None, "max_age": None, "drain": 15.0,
+        "write_deadline": 60.0, "ping": 25.0, "pong": 8.0, "header_bytes": 16 << 10, "header_deadline": 10.0,
+        "store_deadline": 5.0, "insert_id_lifetime": 600.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("got", [0, 99, 100])
+def test_check_lets_the_limit_itself_pass(got: int) -> None:
+    Limits().check("batch", got)
+
+
+def test_check_raises_one_over() -> None:
+    with pytest.raises(LimitExceeded) as caught:
+        Limits().check("batch", 101)
+    assert caught.value.data == {"limit": "batch", "max": 100, "got": 101}
+
+
+def test_no_limit_is_none() -> None:
+    Limits().check("max_events", 10**12)
