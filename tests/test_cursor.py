@@ -137,7 +137,7 @@ def common(one: list[int], other: list[int]) -> int:
 
 
 @given(STEPS)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_shared_is_where_two_logs_part(steps: list[tuple[str, int]]) -> None:
     states = histories(steps)
     for one, one_log in states:
@@ -149,7 +149,7 @@ def test_shared_is_where_two_logs_part(steps: list[tuple[str, int]]) -> None:
 
 
 @given(STEPS)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_chain_holds_the_cursors_of_its_own_events_and_of_no_other(
     steps: list[tuple[str, int]],
 ) -> None:
