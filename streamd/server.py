@@ -131,12 +131,13 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, or raise StartupError instead of leaving the process."""
+        application: Application = self.config.loaded_app
         try:
             await super().startup(sockets)
         except SystemExit as exc:
-            application = self.config.loaded_app
-            failure = application.failure if isinstance(application, Application) else None
-            raise failure or StartupError("the server could not start") from exc
+            raise application.failure or StartupError("the server could not start") from exc
+        if application.gate is not None:
+            application.gate.attach(self.server_state)
         if self.on_started is not None:
             self.on_started()
 

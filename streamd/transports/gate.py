@@ -69,6 +69,7 @@ class Gate:
 
     async def aclose(self) -> None:
         """End what runs here; idempotent."""
+        self.draining = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -76,7 +77,7 @@ class Gate:
 
     def attach(self, state: ServerState) -> None:
         """Stand in the server's set of connections; idempotent."""
-        if self._state is None:
+        if self._state is None and not self.draining:
             self._state = state
             state.connections.add(self)  # type: ignore[arg-type]  # the set is of protocols; of a member only `shutdown` is used
 

@@ -63,7 +63,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         # So `pause_writing` comes with the first byte that is not taken.
         transport.set_write_buffer_limits(0)
-        self._begin_request()
+        if self._gate.draining:
+            transport.abort()  # It was accepted just before the server stopped to.
+        else:
+            self._begin_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""

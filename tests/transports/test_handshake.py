@@ -3,7 +3,7 @@
 import pytest
 
 from streamd.server import RunningServer
-from tests.harness import ACCEPT, KEY, TEXT, Peer, call, frame, running, upgrade, websocket
+from tests.harness import ACCEPT, KEY, TEXT, Peer, call, frame, running, until, upgrade, websocket
 
 
 async def assert_serves(server: RunningServer) -> None:
@@ -79,6 +79,7 @@ async def test_nobody_comes_in_while_the_server_drains(server: RunningServer) ->
     gate = server.application.gate
     assert gate is not None
     async with Peer.connect(server) as peer:
+        await until(gate._others)
         gate.draining = True
         await peer.send(upgrade())
         assert (await peer.response()).status == 503

@@ -244,13 +244,19 @@ async def test_health(server: RunningServer) -> None:
 async def test_not_ready_while_draining_or_without_a_store(server: RunningServer) -> None:
     gate = server.application.gate
     assert gate is not None
-    gate.draining = True
-    response = await ask(server, get("/health/ready"))
-    assert (response.status, response.json) == (503, {"status": "draining"})
-    gate.draining = False
-    gate.worker.ready = False
-    response = await ask(server, get("/health/ready"))
-    assert (response.status, response.json) == (503, {"status": "not ready"})
+    async with Peer.connect(server) as peer:
+
+        async def ready() -> tuple[int, Any]:
+            await peer.send(get("/health/ready"))
+            response = await peer.response()
+            return response.status, response.json
+
+        assert await ready() == (200, {"status": "ready"})
+        gate.draining = True
+        assert await ready() == (503, {"status": "draining"})
+        gate.draining = False
+        gate.worker.ready = False
+        assert await ready() == (503, {"status": "not ready"})
     assert (await ask(server, get("/health/live"))).status == 200
 
 
