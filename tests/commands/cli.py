@@ -60,8 +60,9 @@ class Command:
         """Send a signal, if one is given, and wait for the end."""
         if number is not None:
             self.process.send_signal(number)
+        given = None if self.process.stdin is None else stdin
         try:
-            out, err = await asyncio.wait_for(self.process.communicate(stdin), DEADLINE)
+            out, err = await asyncio.wait_for(self.process.communicate(given), DEADLINE)
         except TimeoutError:
             self.process.kill()
             await self.process.wait()
