@@ -37,6 +37,9 @@ class OutOfRange:
 
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        return "OutOfRange()"
+
 
 class Call(NamedTuple):
     """One call of a frame."""

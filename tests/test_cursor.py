@@ -15,6 +15,7 @@ SEQS = st.integers(0, 2**56 - 1)
 
 
 @given(EPOCHS, SEQS)
+@settings(deadline=None)
 def test_a_cursor_survives_the_round_trip(epoch: str, seq: int) -> None:
     text = Chain(epoch).cursor(seq)
     assert parse_cursor(text, "after") == Cursor(epoch, seq)
@@ -24,6 +25,7 @@ def test_a_cursor_survives_the_round_trip(epoch: str, seq: int) -> None:
 
 
 @given(EPOCHS, SEQS)
+@settings(deadline=None)
 def test_a_truncated_cursor_is_none(epoch: str, seq: int) -> None:
     text = Chain(epoch).cursor(seq)
     for length in range(len(text)):
@@ -33,7 +35,7 @@ def test_a_truncated_cursor_is_none(epoch: str, seq: int) -> None:
 
 
 @given(EPOCHS, SEQS)
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 def test_one_forged_character_never_names_another_place_of_the_epoch(epoch: str, seq: int) -> None:
     text = Chain(epoch).cursor(seq)
     for at in range(len(text)):
@@ -137,7 +139,7 @@ def common(one: list[int], other: list[int]) -> int:
 
 
 @given(STEPS)
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_shared_is_where_two_logs_part(steps: list[tuple[str, int]]) -> None:
     states = histories(steps)
     for one, one_log in states:
@@ -149,7 +151,7 @@ def test_shared_is_where_two_logs_part(steps: list[tuple[str, int]]) -> None:
 
 
 @given(STEPS)
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_a_chain_holds_the_cursors_of_its_own_events_and_of_no_other(
     steps: list[tuple[str, int]],
 ) -> None:

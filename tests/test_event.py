@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamd.errors import InvalidParams, LimitExceeded, StartupError
@@ -55,11 +55,13 @@ def test_a_text_over_the_limit_is_refused(value: str) -> None:
 
 
 @given(st.integers(-(2**63), 2**64 - 1))
+@settings(deadline=None)
 def test_an_integer_is_its_decimal_text(number: int) -> None:
     assert canonical(number, "k", LIMITS) == canonical(str(number), "k", LIMITS) == str(number)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
+@settings(deadline=None)
 def test_a_float_is_the_integer_that_it_equals(number: float) -> None:
     text = canonical(number, "k", LIMITS)
     assert float(text) == number
@@ -71,6 +73,7 @@ def test_a_float_is_the_integer_that_it_equals(number: float) -> None:
 @given(
     st.one_of(st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False))
 )
+@settings(deadline=None)
 def test_no_number_is_a_boolean(number: float) -> None:
     assert canonical(number, "k", LIMITS) not in ("true", "false")
 
@@ -213,6 +216,7 @@ def test_an_insert_id_brings_a_digest_of_the_event() -> None:
         max_size=5,
     )
 )  # fmt: skip
+@settings(deadline=None)
 def test_what_is_stored_is_what_was_sent(event: dict[str, Any]) -> None:
     event = {f"x{name}": value for name, value in event.items()}  # no keys among them
     body = draft_event(event, None, KEYS, LIMITS).body

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamd.errors import InvalidParams, LimitExceeded
@@ -129,6 +129,7 @@ VALUES = st.one_of(st.integers(0, 3), st.sampled_from(["0", "1", "a"]), st.boole
     st.dictionaries(st.sampled_from(["user", "kind", "tag"]), st.lists(VALUES, max_size=3) | VALUES),
     st.fixed_dictionaries({}, optional={"user": VALUES, "kind": VALUES, "tags": st.lists(VALUES, max_size=3)}),
 )  # fmt: skip
+@settings(deadline=None)
 def test_it_matches_as_the_words_say(value: dict[str, Any], event: dict[str, Any]) -> None:
     def text(v: Any) -> str:
         return str(v).lower() if isinstance(v, bool) else str(v)

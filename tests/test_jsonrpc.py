@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamd import jsonrpc
@@ -183,6 +183,7 @@ def test_what_is_wrong_in_a_batch_leaves_its_neighbours_alone() -> None:
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_no_bytes_raise(frame: bytes) -> None:
     incoming = parse(frame, LIMITS)
     assert incoming.calls or incoming.faults
@@ -206,6 +207,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@settings(deadline=None)
 def test_no_json_raises_and_each_part_of_a_batch_has_its_outcome(message: Any) -> None:
     incoming = parse(json.dumps(message).encode(), LIMITS)
     parts = len(message) if isinstance(message, list) and message else 1

@@ -1,6 +1,6 @@
 """streamd.log: what is stored of an event comes back whole."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamd.log import Draft, Entry, pack, unpack
@@ -15,6 +15,7 @@ BODIES = st.binary(max_size=50)
 
 
 @given(TERMS, BODIES, st.integers(1, 2**56), st.integers(0, 2**48))
+@settings(deadline=None)
 def test_what_is_packed_is_unpacked(terms: list[str], body: bytes, seq: int, time: int) -> None:
     stored = b"%d %d " % (seq, time) + pack(Draft(body, tuple(terms)))
     assert unpack(stored) == Entry(seq, time, tuple(terms), body)

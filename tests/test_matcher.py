@@ -46,7 +46,7 @@ def nothing(term: str) -> int:
     st.lists(EVENTS, min_size=1, max_size=5),
     st.sampled_from([by_length, by_value, nothing]),
 )
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_it_finds_what_brute_force_finds(
     steps: list[tuple[bool, Filter]], events: list[tuple[str, ...]], frequency: Callable[[str], int]
 ) -> None:

@@ -60,7 +60,7 @@ async def test_a_long_search_lets_others_have_their_turn() -> None:
     st.integers(0, 9),
     st.integers(1, 9),
 )
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_rounds_find_what_one_look_finds(
     events: list[set[str]], before: int, limit: int, work: int, size: int, skip: int, a_round: int
 ) -> None:

@@ -96,7 +96,7 @@ def play(steps: list[tuple[str, Any]], after: int = 0) -> tuple[Window, Model]:
 
 
 @given(STEPS, FILTERS, st.integers(0, 3), st.integers(0, 300), st.integers(1, 9), st.integers(0, 9))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_looking_backward_is_looking_at_the_list_from_its_end(
     steps: list[tuple[str, Any]], wanted: Filter, after: int, back: int, limit: int, skip: int
 ) -> None:
@@ -113,7 +113,7 @@ def test_looking_backward_is_looking_at_the_list_from_its_end(
 
 
 @given(STEPS, FILTERS, st.integers(1, 9), st.integers(1, 20), st.integers(1, 30))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_pages_backward_join_without_gap_or_repeat(
     steps: list[tuple[str, Any]], wanted: Filter, limit: int, work: int, size: int
 ) -> None:
@@ -136,7 +136,7 @@ def test_pages_backward_join_without_gap_or_repeat(
 @given(
     STEPS, FILTERS, st.integers(0, 300), st.integers(1, 9), st.integers(1, 20), st.integers(1, 30)
 )
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_runs_forward_join_without_gap_or_repeat(
     steps: list[tuple[str, Any]], wanted: Filter, back: int, limit: int, work: int, size: int
 ) -> None:
@@ -156,7 +156,7 @@ def test_runs_forward_join_without_gap_or_repeat(
 
 
 @given(STEPS)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_what_is_forgotten_and_swept_takes_no_room(steps: list[tuple[str, Any]]) -> None:
     window, model = play(steps)
     while window.sweep(7):
@@ -173,7 +173,7 @@ def test_what_is_forgotten_and_swept_takes_no_room(steps: list[tuple[str, Any]])
 
 
 @given(STEPS, st.integers(0, 20_000))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_trimming_keeps_to_both_bounds(steps: list[tuple[str, Any]], size: int) -> None:
     window, model = play(steps)
     window.trim(10, size, MANY)
