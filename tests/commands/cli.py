@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-__all__ = ["Command", "Result", "on_terminal", "streamd"]
+__all__ = ["DEADLINE", "Command", "Result", "on_terminal", "streamd"]
 
 DEADLINE = 30.0
+"""Seconds after which what a test waits for is not going to happen."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
+import asyncio
+import os
+import re
 import signal
 
 import pytest
 
-from tests.commands.cli import Command, streamd
+from tests.commands.cli import DEADLINE, Command, streamd
 from tests.story import STORY, story_lines
 
 
@@ -67,3 +70,15 @@ async def test_a_reader_that_stops_reading_can_still_be_left(url):
     assert (await tail.told()).startswith("streamd: to go on from here: --after ")
     await tail.end()
     assert tail.process.returncode == 130
+
+
+async def test_a_person_sees_a_line_each(url):
+    await insert(url, b'{"kind": "friend", "user": 23, "text": "\\u009b2J[red]"}')
+    ours, theirs = os.openpty()
+    tail = await Command.start("tail", url=url, stdout=theirs)
+    os.close(theirs)
+    line = await asyncio.wait_for(asyncio.to_thread(os.read, ours, 4096), DEADLINE)
+    assert re.search(rb"\d\d:\d\d:\d\d.*friend.*user=.*23", line)
+    assert rb'{"text":"\x9b2J[red]"}' in line
+    await tail.end(signal.SIGINT)
+    os.close(ours)
