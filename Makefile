@@ -32,7 +32,7 @@ redis:
 	@redis-server --version 2>/dev/null | grep -Eq ' v=([7-9]|[1-9][0-9])\.' || echo \
 	  "The tests on Redis need redis-server 7.0 or newer: install it, as with apt install redis-server" >&2
 test: install redis
-	$(BIN)/pytest -n 2 -m 'not soak' $(ARGS)
+	env -u MAKEFLAGS -u MAKELEVEL -u ARGS $(BIN)/pytest -n 2 -m 'not soak' $(ARGS)
 	@$(MAKE) -s lint
 lint: install
 	$(BIN)/ruff check
