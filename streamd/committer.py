@@ -33,6 +33,8 @@ _CLOSING = "the server is shutting down"
 class _Waiting(NamedTuple):
     drafts: list[Draft]
     size: int
+    until: float
+    """When it has waited too long, by the loop's clock."""
     done: Done
 
 
@@ -40,13 +42,18 @@ class Committer:
     """Put calls in order into the store, as many at a time as are waiting.
 
     One batch is under way at a time: so the order of the calls is that of the log, and load makes
-    the batches by itself. A batch is cut between calls only.
+    the batches by itself. A batch is cut between calls only. What has waited for `deadline` seconds
+    is refused: the store is too slow for all that comes, and nobody is to wait for ever.
     """
 
     def __init__(
-        self, store: Store, batch_id: Callable[[], str] = lambda: secrets.token_urlsafe(12)
-    ):
+        self,
+        store: Store,
+        deadline: float,
+        batch_id: Callable[[], str] = lambda: secrets.token_urlsafe(12),
+    ) -> None:
         self._store = store
+        self._deadline = deadline
         self._batch_id = batch_id
         self._waiting: deque[_Waiting] = deque()
         self._size = 0
@@ -78,15 +85,30 @@ class Committer:
         if self._size + size > _WAITING_BYTES:
             raise StoreUnavailable("too many inserts are waiting for the store")
         self._size += size
-        self._waiting.append(_Waiting(drafts, size, done))
+        until = asyncio.get_running_loop().time() + self._deadline
+        self._waiting.append(_Waiting(drafts, size, until, done))
         self._work.set()
 
     async def _serve(self) -> None:
         while True:
             await self._work.wait()
             while self._waiting:
-                await self._commit(self._take_batch())
+                self._fail(self._take_late(), StoreUnavailable("the store is too slow"))
+                if batch := self._take_batch():
+                    await self._commit(batch)
             self._work.clear()
+
+    def _take_late(self) -> list[_Waiting]:
+        now = asyncio.get_running_loop().time()
+        late: list[_Waiting] = []
+        while self._waiting and self._waiting[0].until < now:
+            late.append(self._take_one())
+        return late
+
+    def _take_one(self) -> _Waiting:
+        call = self._waiting.popleft()
+        self._size -= call.size
+        return call
 
     def _take_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -97,8 +119,7 @@ class Committer:
             size += call.size
             if batch and (drafts > _BATCH_DRAFTS or size > _BATCH_BYTES):
                 break
-            batch.append(self._waiting.popleft())
-            self._size -= call.size
+            batch.append(self._take_one())
         return batch
 
     def _take_all(self) -> list[_Waiting]:

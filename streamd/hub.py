@@ -20,6 +20,7 @@ from streamd.limits import Limits
 from streamd.log import Entry, Run
 from streamd.matcher import Matcher
 from streamd.outbox import Outbox
+from streamd.progress import Progress
 from streamd.subscription import Peer, State, Subscription
 from streamd.types import Seq
 from streamd.view import View
@@ -41,9 +42,6 @@ _TURN = 0.005
 _WRITE_BYTES = 128 << 10
 """Frames joined to one write. A peer with many subscriptions may fill its outbox in the middle of a batch."""
 
-_BEAT = 1.0
-"""Seconds between looks for connections that are due a `progress`."""
-
 Members = dict[Subscription, None]
 Groups = dict[int, Members]
 """Subscriptions of one filter, by their number: all of one number get the same bytes."""
@@ -63,6 +61,7 @@ class Hub:
         self._catch_up = CatchUp(view, frames=self._frames, go_live=self._go_live, lose=self._lose)
         self._between_batches = asyncio.Lock()
         """Held while a batch goes out: nobody may be told of places meanwhile."""
+        self._progress = Progress(view, limits, self._between_batches)
         self._tasks: list[asyncio.Task[None]] = []
 
     # Lifecycle.
@@ -72,7 +71,7 @@ class Hub:
         self._catch_up.start()
         self._tasks = [
             asyncio.create_task(self._follow(), name="hub: tail"),
-            asyncio.create_task(self._beat(), name="hub: progress"),
+            asyncio.create_task(self._progress.beat(self._peers), name="hub: progress"),
         ]
 
     @property
@@ -341,43 +340,11 @@ class Hub:
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
 
-    # Telling of progress.
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(_BEAT)
-            peers = list(self._peers)
-            for first in range(0, len(peers), _SLICE):
-                async with self._between_batches:
-                    now = asyncio.get_running_loop().time()
-                    for peer in peers[first : first + _SLICE]:
-                        if self._due(peer, now):
-                            self._tell(peer, now)
-                await asyncio.sleep(0)
-
-    def _due(self, peer: Peer, now: float) -> bool:
-        if not peer.subscriptions or peer.outbox.paused or peer.outbox.closed:
-            return False
-        late = now - peer.told_at > self._limits.ping - 2 * _BEAT
-        return late or self._view.position - peer.told >= self._limits.window // 4
-
-    def _tell(self, peer: Peer, now: float) -> None:
-        peer.told, peer.told_at = self._view.position, now
-        position = self._view.cursor(self._view.position)
-        if not peer.num_behind:
-            peer.outbox.send(notifications.progress(position))
-            return
-        for sub in peer.subscriptions.values():
-            if sub.state is State.LIVE:
-                peer.outbox.send(notifications.progress(position, sub.number))
-            elif sub.state is State.BEHIND:
-                peer.outbox.send(notifications.progress(self._view.cursor(sub.cursor), sub.number))
-
     async def say_goodbye(self, peer: Peer, reconnect_after_ms: int) -> None:
         """Tell a connection how far it has got, and that the server stops."""
         async with self._between_batches:
             if peer.subscriptions and not peer.outbox.closed:
-                self._tell(peer, asyncio.get_running_loop().time())
+                self._progress.tell(peer, asyncio.get_running_loop().time())
             peer.outbox.send(notifications.shutdown(reconnect_after_ms))
 
 

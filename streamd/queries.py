@@ -84,15 +84,21 @@ class Queries:
             # The chain of the moment it was read names the entries, whatever came since.
             chain = page.state.chain
             entries, last = self._fit(page)
-            upto = page.state.head if seq is None else min(page.state.head, seq - 1)
+            upto = page.state.head if seq is None else max(min(page.state.head, seq - 1), 0)
             answer.result(
                 b'{"entries":[%b],"before":%b,"cursor":%b}'
                 % (b",".join(entries), cursor_json(chain, last), cursor_json(chain, upto))
             )
 
     def _is_before(self, before: Cursor) -> bool:
-        # The place after the head is one too: a subscribe without backfill names it.
-        return 1 <= before.seq <= self._view.position + 1 and self._view.chain.holds(before)
+        """Tell whether what lies before this place is known: by its own name, or by that of the place before.
+
+        A subscribe without backfill names the place after the head, in the epoch of the head: by
+        the time an event is there, it may be another's.
+        """
+        held = self._view.chain.holds
+        last = Cursor(before.epoch, before.seq - 1)
+        return last.seq <= self._view.position and (held(before) or held(last))
 
     def _fit(self, page: Page) -> tuple[list[bytes], Seq | None]:
         """Return as many entries as an answer may have, and where the next page begins."""

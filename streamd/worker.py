@@ -9,8 +9,9 @@ from streamd.errors import CallError, StartupError
 from streamd.hub import Hub
 from streamd.jsonrpc import Call
 from streamd.methods import Methods
+from streamd.oneshot import OneShot
 from streamd.outbox import Outbox
-from streamd.session import OneShot, Session
+from streamd.session import Session
 from streamd.stores.base import Store, Stream
 from streamd.view import View
 
@@ -28,7 +29,7 @@ class Worker:
         self._store = store
         self._view = View(store, stream.limits)
         self._hub = Hub(self._view, stream.limits, frame)
-        self._committer = Committer(store)
+        self._committer = Committer(store, stream.limits.store_deadline)
         self._methods = Methods(stream, self._view, self._hub, self._committer)
         self._watching: asyncio.Task[None] | None = None
         self.ready = False

@@ -16,17 +16,18 @@ FLOORS = (
     ("errors", "types", "logs", "outbox"),
     ("limits", "cursor"),
     ("jsonrpc", "log"),
+    ("exchange",),
     ("event", "notifications"),
     ("filters",),
     ("matcher", "window", "stores.base"),
     ("search", "subscription", "stores"),
     ("view", "stores.memory", "stores.redis.*"),
-    ("catchup", "committer"),
+    ("catchup", "committer", "progress"),
     ("hub", "calls"),
     ("inserts", "queries"),
     ("feeds",),
     ("methods",),
-    ("session",),
+    ("oneshot", "session"),
     ("worker",),
     ("transports.*",),
     ("config",),
@@ -40,7 +41,7 @@ FLOORS = (
 
 PURE = (
     "errors", "types", "limits", "cursor", "jsonrpc", "log", "event", "notifications", "filters",
-    "matcher", "window",
+    "matcher", "window", "exchange",
 )  # fmt: skip
 """They do no I/O, know no clock and no chance: values in, values out."""
 
@@ -74,6 +75,7 @@ ELSEWHERE = {
     "commands": None,
     "commands.serve": "test_cli.py",
     "logs": "test_server.py",
+    "progress": "test_hub.py",
     "stores": "stores/test_contract.py",
     "stores.base": "stores/test_contract.py",
     "stores.memory": "stores/test_contract.py",

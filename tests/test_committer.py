@@ -72,11 +72,11 @@ class Outcomes:
 
 
 @asynccontextmanager
-async def committing() -> AsyncIterator[tuple[Committer, Gated, Outcomes]]:
+async def committing(deadline: float = 5.0) -> AsyncIterator[tuple[Committer, Gated, Outcomes]]:
     async with memory() as store:
         gated = Gated(store)
         ids = itertools.count()
-        committer = Committer(gated, lambda: str(next(ids)))  # type: ignore[arg-type]
+        committer = Committer(gated, deadline, lambda: str(next(ids)))  # type: ignore[arg-type]
         committer.start()
         try:
             yield committer, gated, Outcomes()
@@ -239,3 +239,17 @@ async def test_the_outcome_names_places_by_the_chain_of_the_append() -> None:
         assert chain == (await store.store.state()).chain
         assert isinstance(placed, list)
         assert placed == [Placed(1, placed[0].time, duplicate=False), Placed(2, placed[0].time, duplicate=False)]  # fmt: skip
+
+
+async def test_what_waited_too_long_is_refused_and_the_rest_is_stored() -> None:
+    async with committing(deadline=0.05) as (committer, store, outcomes):
+        store.gate.clear()
+        committer.submit(events(1), outcomes.of("first"))
+        await turns()
+        committer.submit(events(1), outcomes.of("late"))
+        await asyncio.sleep(0.1)
+        committer.submit(events(1), outcomes.of("in time"))
+        store.gate.set()
+        await outcomes.until(3)
+        assert outcomes.seqs == {"first": [1], "in time": [2]}
+        assert outcomes.errors == {"late": StoreUnavailable}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import streamd.hub
+import streamd.progress
 from streamd.cursor import Chain
 from streamd.errors import LimitExceeded, UnknownSubscription
 from streamd.limits import Limits
@@ -704,12 +705,12 @@ async def test_progress_for_all_is_due_when_a_quarter_of_the_window_has_passed()
         r.subscribe(peer, {"user": "nobody"})
         await r.append(*[{"user": n} for n in range(9)])
         now = asyncio.get_running_loop().time()
-        assert not r.hub._due(peer, now)
+        assert not r.hub._progress.due(peer, now)
         await r.append({"user": 9})
-        assert r.hub._due(peer, now)
-        r.hub._tell(peer, now)
+        assert r.hub._progress.due(peer, now)
+        r.hub._progress.tell(peer, now)
         assert transport.sent("progress") == [{"cursor": r.view.cursor(10)}]
-        assert not r.hub._due(peer, now)
+        assert not r.hub._progress.due(peer, now)
 
 
 async def test_progress_is_due_before_a_ping_would_be() -> None:
@@ -717,16 +718,16 @@ async def test_progress_is_due_before_a_ping_would_be() -> None:
         _, peer = r.join()
         r.subscribe(peer, {})
         now = peer.told_at
-        assert not r.hub._due(peer, now + 20)
-        assert r.hub._due(peer, now + 24)
+        assert not r.hub._progress.due(peer, now + 20)
+        assert r.hub._progress.due(peer, now + 24)
         peer.outbox.pause()
-        assert not r.hub._due(peer, now + 24), "nothing is added to a backlog unasked"
+        assert not r.hub._progress.due(peer, now + 24), "nothing is added to a backlog unasked"
 
 
 async def test_a_peer_without_subscriptions_is_told_nothing() -> None:
     async with rig() as r:
         _, peer = r.join()
-        assert not r.hub._due(peer, peer.told_at + 1_000)
+        assert not r.hub._progress.due(peer, peer.told_at + 1_000)
 
 
 async def test_while_one_is_behind_each_is_told_of_its_own_place() -> None:
@@ -738,7 +739,7 @@ async def test_while_one_is_behind_each_is_told_of_its_own_place() -> None:
         transport.stall()
         transport.outbox.pause()
         r.subscribe(peer, {}, since=1)
-        r.hub._tell(peer, 0.0)
+        r.hub._progress.tell(peer, 0.0)
         assert transport.sent("progress") == [
             {"cursor": r.view.cursor(3), "subscription": 1},
             {"cursor": r.view.cursor(1), "subscription": 3},
@@ -747,7 +748,7 @@ async def test_while_one_is_behind_each_is_told_of_its_own_place() -> None:
 
 
 async def test_progress_comes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamd.hub, "_BEAT", 0.001)
+    monkeypatch.setattr(streamd.progress, "_BEAT", 0.001)
     async with rig(ping=0.0) as r:
         transport, peer = r.join()
         r.subscribe(peer, {})

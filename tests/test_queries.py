@@ -110,7 +110,6 @@ async def test_history_of_an_empty_log_is_an_empty_page_with_a_place() -> None:
         assert answer["resumed"] is True
 
 
-@pytest.mark.xfail(strict=True, reason="the place before the first event is refused as `before`")
 async def test_before_the_first_place_there_is_an_empty_page() -> None:
     async with serving() as worker:
         client = Client(worker)
@@ -163,7 +162,6 @@ async def test_a_before_of_another_epoch_or_ahead_of_the_head_is_refused() -> No
         assert (await client.call("history", {"before": Chain(epoch).cursor(4)}))["before"] is None
 
 
-@pytest.mark.xfail(strict=True, reason="the place after the head loses its name with its epoch")
 async def test_a_before_after_the_head_outlives_a_clean_restart_of_the_store() -> None:
     store = ScriptedStore(Chain("aaaaaaaa"), [])
     store.add({"user": 1}, {"user": 2})

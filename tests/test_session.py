@@ -1,20 +1,17 @@
 """streamd.session: one peer's conversation, its order, and what it may cost."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pytest
 
-from streamd import jsonrpc
-from streamd.errors import StoreUnavailable
 from streamd.limits import Limits
 from streamd.log import Draft, LogState
-from streamd.session import Exchange
 from streamd.stores.base import Appended, Stream
 from streamd.stores.memory import MemoryStore
-from tests.parts import DEADLINE, KEYS, Client, serving, turns
+from tests.parts import KEYS, Client, serving, turns
 
 
 def call(ident: Any, method: str = "ping", **params: Any) -> dict[str, Any]:
@@ -43,77 +40,6 @@ class GatedStore(MemoryStore):
     async def state(self) -> LogState:
         await self.stating.wait()
         return await super().state()
-
-
-# Exchanges.
-
-
-class Sent:
-    def __init__(self) -> None:
-        self.messages: list[Any] = []
-        self.settled = 0
-
-    def send(self, message: bytes) -> None:
-        self.messages.append(orjson.loads(message))
-
-    def settle(self) -> None:
-        self.settled += 1
-
-    def exchange(self, message: Any, limit: int = 10_000) -> tuple[Exchange, list[jsonrpc.Call]]:
-        incoming = jsonrpc.parse(orjson.dumps(message), Limits())
-        return Exchange(incoming, limit, self.send, self.settle), incoming.calls
-
-
-def result(text: bytes) -> Callable[[bytes], bytes]:
-    return lambda ident: jsonrpc.result_answer(ident, text)
-
-
-def test_a_batch_is_answered_when_its_last_call_is() -> None:
-    sent = Sent()
-    exchange, calls = sent.exchange([call(1), call(2), note("ping"), 7])
-    exchange.settle(calls[1].id, result(b"2"))
-    exchange.settle(calls[2].id, result(b"3"))
-    assert sent.messages == []
-    exchange.settle(calls[0].id, result(b"1"))
-    (answers,) = sent.messages
-    assert [answer.get("result") for answer in answers] == [None, 2, 1]
-    assert sent.settled == 3
-
-
-def test_a_batch_of_notifications_is_not_answered() -> None:
-    sent = Sent()
-    exchange, _ = sent.exchange([note("ping"), note("ping")])
-    exchange.settle(None, result(b"1"))
-    exchange.settle(None, result(b"1"))
-    assert sent.messages == []
-    assert sent.settled == 2
-
-
-def test_a_batch_counts_as_a_whole_and_says_so() -> None:
-    sent = Sent()
-    undone: list[int] = []
-    exchange, calls = sent.exchange([call(1), call(2), call(3)], limit=1_000)
-    big = b'"%b"' % (b"x" * 600)
-    exchange.settle(calls[0].id, result(big))
-    exchange.settle(calls[1].id, result(big), then=lambda: undone.append(-2), undo=lambda: undone.append(2))  # fmt: skip
-    exchange.settle(calls[2].id, result(b"3"))
-    (answers,) = sent.messages
-    assert answers[0]["result"] == "x" * 600
-    size = len(jsonrpc.result_answer(b"1", big))
-    assert answers[1]["error"]["code"] == -32004
-    assert answers[1]["error"]["data"] == {"limit": "answer_bytes", "max": 1_000, "got": 2 * size}
-    assert answers[2]["result"] == 3
-    assert undone == [2]
-
-
-def test_what_follows_an_answer_follows_it() -> None:
-    order: list[str] = []
-    incoming = jsonrpc.parse(orjson.dumps([call(1), call(2)]), Limits())
-    exchange = Exchange(incoming, 1_000, lambda message: order.append("sent"), lambda: None)
-    exchange.settle(b"1", result(b"1"), then=lambda: order.append("then 1"))
-    assert order == []
-    exchange.settle(b"2", result(b"2"), then=lambda: order.append("then 2"))
-    assert order == ["sent", "then 1", "then 2"]
 
 
 # Answers.
@@ -382,75 +308,3 @@ async def test_draining_answers_what_is_begun_and_refuses_what_comes() -> None:
         assert client.transport.sent("shutdown") == [{"reconnect_after_ms": 1234}]
         methods = [m.get("method") for m in client.transport.messages]
         assert methods.index("progress") < methods.index("shutdown")
-
-
-# One call, or one message, of somebody who can't be pushed to.
-
-
-async def test_a_post_is_answered_like_a_message() -> None:
-    async with serving() as worker:
-        assert orjson.loads(await worker.post(orjson.dumps(call(1)))) == {"jsonrpc": "2.0", "result": "pong", "id": 1}  # fmt: skip
-        assert await worker.post(orjson.dumps(note("ping"))) == b""
-        assert await worker.post(orjson.dumps([note("ping")])) == b""
-        assert orjson.loads(await worker.post(b"{"))["error"]["code"] == -32700
-        batch = [
-            *[call(n, "insert", event={"user": n}) for n in range(10)],
-            call("x", "subscribe"),
-            7,
-        ]
-        answers = orjson.loads(await worker.post(orjson.dumps(batch)))
-        assert {a["id"] for a in answers} == {*range(10), "x", None}
-        assert {a["id"]: a["error"]["code"] for a in answers if "error" in a} == {"x": -32601, None: -32600}  # fmt: skip
-        items = orjson.loads(await worker.call("items", {"end": 10}))
-        assert [event["user"] for event in reversed(items)] == list(range(10))
-
-
-@pytest.mark.parametrize("method", ["subscribe", "unsubscribe", "authenticate"])
-async def test_what_needs_a_connection_is_no_method_of_a_post(method: str) -> None:
-    async with serving() as worker:
-        answer = orjson.loads(await worker.post(orjson.dumps(call(1, method))))
-        assert answer["error"]["code"] == -32601
-
-
-async def test_a_posted_batch_holds_one_page_at_a_time() -> None:
-    held = most = 0
-
-    class Counting(MemoryStore):
-        async def newest(self, *args: Any) -> Any:
-            nonlocal held, most
-            held += 1
-            most = max(most, held)
-            await asyncio.sleep(0)
-            page = await super().newest(*args)
-            held -= 1
-            return page
-
-    store = Counting("memory:", Stream("test", KEYS, Limits()))
-    async with serving(store, window=2) as worker:
-        for n in range(5):
-            await worker.call("insert", {"event": {"user": n}})
-        body = orjson.dumps([call(n, "items") for n in range(50)])
-        answers = orjson.loads(await worker.post(body))
-        assert all(len(answer["result"]) == 5 for answer in answers)
-        assert most == 1
-
-
-async def test_one_who_gives_up_an_insert_leaves_the_others() -> None:
-    store = GatedStore()
-    async with serving(store) as worker:
-        store.appending.clear()
-        gone = asyncio.create_task(worker.call("insert", {"event": {"user": 1}}))
-        here = asyncio.create_task(worker.call("insert", {"event": {"user": 2}}))
-        await turns()
-        gone.cancel()
-        await turns()
-        store.appending.set()
-        async with asyncio.timeout(DEADLINE):
-            assert "cursor" in orjson.loads(await here)
-
-
-async def test_a_call_of_a_server_that_stops_is_refused() -> None:
-    async with serving() as worker:
-        await worker._committer.aclose()
-        with pytest.raises(StoreUnavailable):
-            await worker.call("insert", {"event": {}})

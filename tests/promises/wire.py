@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 Message = dict[str, Any]
 
@@ -59,6 +60,8 @@ class Wire:
                     future = self._waiting.pop(message["id"])
                     if not future.done():
                         future.set_result(message)
+        except ConnectionClosed:
+            pass  # `closed` tells how, and whoever waits is told below.
         finally:
             for future in self._waiting.values():
                 if not future.done():
