@@ -1,13 +1,14 @@
 """`streamd serve`: its options are the settings."""
 
 import inspect
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from streamd.config import LIMITS, PREFIX, Settings, load_settings, without_secrets
-from streamd.server import Address
-from streamd.server import serve as run
+
+if TYPE_CHECKING:
+    from streamd.server import Address
 
 __all__ = ["serve"]
 
@@ -17,11 +18,14 @@ _FIRST = ("host", "port", "keys", "store", "stream", "workers", "window", "max_e
 
 def serve(**options: Any) -> None:
     """Start the server."""
+    # The other commands start sooner without it.
+    from streamd.server import serve as run
+
     settings = load_settings(**options)
     run(settings, on_started=lambda address: _announce(settings, address))
 
 
-def _announce(settings: Settings, address: Address) -> None:
+def _announce(settings: Settings, address: "Address") -> None:
     store = without_secrets(settings.store)
     if store.startswith("memory:"):
         store += "   (the events live as long as this process)"
