@@ -75,7 +75,7 @@ def test_what_it_says_at_its_start(tmp_path: Path) -> None:
         process.communicate(timeout=30)
     assert re.search(r"ws://127\.0\.0\.1:[1-9]\d*/ and http://127\.0\.0\.1:[1-9]\d*/", said)
     assert "memory:" in said
-    assert "only as long as this process" in said or "as long as this process" in said
+    assert "as long as this process" in said
     assert "user,page=title" in said
     assert "edits" in said
     assert ".venv/bin/streamd insert '{" in said
