@@ -63,7 +63,8 @@ def parse_cursor(text: object, name: str) -> Cursor:
 class Chain:
     """Name the places of a log: its current epoch, and the closed ones with their last seq.
 
-    `closed` runs from the oldest epoch on; an epoch that handed out no number is not in it.
+    `closed` runs from the oldest epoch on; one that handed out no number is not in it, unless it is
+    the first: that names place 0.
     """
 
     epoch: str

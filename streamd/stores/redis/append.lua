@@ -166,7 +166,7 @@ for d = 1, DRAFTS do
     fields[#fields + 1] = text
     fields[#fields + 1] = entry
     if #fields >= CHUNK then
-      redis.call('HSET', KEYS[2], unpack(fields))
+      redis.call('ZADD', KEYS[2], unpack(fields))
       fields = {}
     end
     if size > 0 and size + #entry > tonumber(ARGV[7]) then
@@ -178,7 +178,7 @@ for d = 1, DRAFTS do
   end
 end
 if fields[1] then
-  redis.call('HSET', KEYS[2], unpack(fields))
+  redis.call('ZADD', KEYS[2], unpack(fields))
 end
 
 local at = FIRST_DRAFT + 3 * DRAFTS

@@ -10,21 +10,31 @@ end
 local reply = answer(state)
 local reached, seen, bytes = tonumber(ARGV[2]), {}, 0
 local last = math.min(reached + tonumber(ARGV[3]), state.floor - 1)
-while reached < last and bytes < tonumber(ARGV[4]) do
-  reached = reached + 1
-  local entry = redis.call('HGET', KEYS[2], string.format('%.0f', reached))
-  if entry then
-    bytes = bytes + #entry
-    local nul = string.find(entry, '\0', 1, true)
-    for _ = 1, tonumber(string.match(entry, '^%d+ %d+ (%d+)')) do
-      local next_nul = string.find(entry, '\0', nul + 1, true)
-      local term = string.sub(entry, nul + 1, next_nul - 1)
-      nul = next_nul
-      if not seen[term] then
-        seen[term] = true
-        reply[#reply + 1] = term
-      end
+local function note(entry)
+  local nul = string.find(entry, '\0', 1, true)
+  for _ = 1, tonumber(string.match(entry, '^%d+ %d+ (%d+)')) do
+    local next_nul = string.find(entry, '\0', nul + 1, true)
+    local term = string.sub(entry, nul + 1, next_nul - 1)
+    nul = next_nul
+    if not seen[term] then
+      seen[term] = true
+      reply[#reply + 1] = term
     end
+  end
+end
+
+local CHUNK = 32
+local to = string.format('%.0f', last)
+while reached < last and bytes < tonumber(ARGV[4]) do
+  local from = string.format('(%.0f', reached)
+  local entries = redis.call('ZRANGEBYSCORE', KEYS[2], from, to, 'LIMIT', '0', tostring(CHUNK))
+  for _, entry in ipairs(entries) do
+    bytes = bytes + #entry
+    reached = tonumber(string.match(entry, '^%d+'))
+    note(entry)
+  end
+  if #entries < CHUNK then
+    reached = last -- places without an entry are empty
   end
 end
 table.insert(reply, 5, reached)

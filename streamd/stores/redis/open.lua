@@ -10,8 +10,9 @@ end
 
 -- A command that is denied in the middle of a script would leave half a batch behind.
 local needed = {
-  {'HSET', KEYS[1], 'head', '1'}, {'HDEL', KEYS[2], '1'}, {'ZADD', KEYS[2] .. ':', '1', '1'},
-  {'ZREMRANGEBYSCORE', KEYS[2] .. ':', '1', '1'}, {'RENAME', KEYS[2], KEYS[2]}, {'UNLINK', KEYS[2]},
+  {'HSET', KEYS[1], 'head', '1'}, {'ZADD', KEYS[2], '1', '1'}, {'ZADD', KEYS[2] .. ':', '1', '1'},
+  {'ZREMRANGEBYSCORE', KEYS[2], '1', '1'}, {'ZREMRANGEBYSCORE', KEYS[2] .. ':', '1', '1'},
+  {'RENAME', KEYS[2], KEYS[2]}, {'UNLINK', KEYS[2]},
   {'PEXPIRE', KEYS[2], '1'}, {'PUBLISH', ARGV[5], ''}, {'SET', KEYS[2], ''},
 }
 for _, command in ipairs(needed) do
@@ -52,7 +53,8 @@ for closed, fork in string.gmatch(chain, '(%S+):(%d+)') do
     kept[#kept + 1] = closed .. ':' .. fork
   end
 end
-if tonumber(head) > last then
+-- An epoch that handed out no number names no place, but for the first: place 0 is the oldest one's.
+if tonumber(head) > last or not kept[1] and tonumber(floor) == 1 then
   kept[#kept + 1] = epoch .. ':' .. head
 end
 chain = table.concat(kept, ' ')

@@ -15,11 +15,8 @@ if state.epoch ~= ARGV[2] or tonumber(state[1]) ~= from or to >= state.floor the
   reply[5] = state[1]
   return reply
 end
-for key = 3, #KEYS do
+for key = 2, #KEYS do
   redis.call('ZREMRANGEBYSCORE', KEYS[key], '-inf', to)
-end
-for seq = from + 1, to do
-  redis.call('HDEL', KEYS[2], string.format('%.0f', seq))
 end
 redis.call('HSET', KEYS[1], 'swept', to)
 reply[5] = to

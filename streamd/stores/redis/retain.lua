@@ -27,7 +27,8 @@ if age > 0 then
   local low, high = floor, state.head + 1
   while low < high do
     local middle = math.floor((low + high) / 2)
-    local entry = redis.call('HGET', KEYS[2], string.format('%.0f', middle))
+    local place = string.format('%.0f', middle)
+    local entry = redis.call('ZRANGEBYSCORE', KEYS[2], place, place)[1]
     -- An empty place has no time: nothing is hidden on its account.
     if entry and tonumber(string.match(entry, '^%d+ (%d+)')) < oldest then
       low = middle + 1

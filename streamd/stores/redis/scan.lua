@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read consecutive entries, whatever they are.
 -- KEYS: meta, log.  ARGV: the known epoch, direction (1 or -1), the place to start from, exclusive
---   ('' is the end of the log), limit, size, places to skip.
+--   ('' is the end of the log), limit, size, entries to skip (looking back).
 -- Reply: state, reached, then the entries.
 
 local state, refusal = read_state()
@@ -11,7 +11,8 @@ end
 local step, limit, size = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local start = tonumber(ARGV[3]) or state.head + 1
 local reply = answer(state)
-local CHUNK = 32
+local skip = tonumber(ARGV[6])
+local CHUNK = '32'
 
 -- The place of a body: behind the count of terms, that many terms, and a NUL each.
 local function body_size(entry)
@@ -26,39 +27,43 @@ local last = step > 0 and state.head or state.floor
 if step > 0 and (start < state.floor - 1 or start > state.head) then
   last = start -- the place is gone, or not there yet: the state tells
 elseif step < 0 then
-  start = math.max(math.min(start, state.head + 1) - tonumber(ARGV[6]), state.floor)
+  start = math.max(math.min(start, state.head + 1), state.floor)
 end
 
 local reached, found, taken = start, 0, 0
-local function take(seq, entry)
-  if entry then
-    taken = taken + body_size(entry)
-    if found > 0 and taken > size then
-      return false
-    end
-    found = found + 1
-    reply[5 + found] = entry
+local function take(entry)
+  taken = taken + body_size(entry)
+  if found > 0 and taken > size then
+    return false
   end
-  reached = seq
+  found = found + 1
+  reply[5 + found] = entry
+  reached = tonumber(string.match(entry, '^%d+'))
   return found < limit
 end
 
 local function read_all()
-  local seq = start + step
-  while (last - seq) * step >= 0 and limit > 0 do
-    local names = {}
-    while #names < CHUNK and (last - seq) * step >= 0 do
-      names[#names + 1] = seq
-      seq = seq + step
-    end
-    for i, entry in ipairs(redis.call('HMGET', KEYS[2], unpack(names))) do
-      if not take(names[i], entry) then
+  local command = step > 0 and 'ZRANGEBYSCORE' or 'ZREVRANGEBYSCORE'
+  local to = string.format('%.0f', last)
+  while (last - reached) * step > 0 do
+    local from = string.format('(%.0f', reached)
+    local entries = redis.call(command, KEYS[2], from, to, 'LIMIT', tostring(skip), CHUNK)
+    skip = 0
+    for _, entry in ipairs(entries) do
+      if not take(entry) then
         return
       end
+    end
+    if #entries < tonumber(CHUNK) then
+      reached = last -- places without an entry are empty
     end
   end
 end
 
-read_all()
+if limit > 0 then
+  read_all()
+elseif step < 0 then
+  reached = math.max(start - skip, state.floor)
+end
 reply[5] = reached
 return reply

@@ -72,7 +72,7 @@ class Names:
         self.meta = tag + "meta"
         """A hash: epoch, owner, chain, head, floor, what is removed, keys, schema, times."""
         self.log = tag + "log"
-        """A hash: entries by place."""
+        """A sorted set: entries by place. Each begins with its place, so that equal events are two."""
         self.ids = tag + "ids"
         """A hash: places and digests by insert id, of the last lifetime or less."""
         self.old_ids = tag + "ids-old"

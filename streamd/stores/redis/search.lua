@@ -215,7 +215,8 @@ while heap > 0 do
     if plain and skipped < skip then
       skipped = skipped + 1
     else
-      local entry = redis.call('HGET', KEYS[2], string.format('%.0f', seq))
+      local place = string.format('%.0f', seq)
+      local entry = redis.call('ZRANGEBYSCORE', KEYS[2], place, place)[1]
       if entry then
         budget = budget - 2 - math.floor(#entry / 1024)
         local bytes, matches = judge(entry)
