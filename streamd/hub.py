@@ -9,7 +9,7 @@ becomes BEHIND with the start as its cursor, and is read forward when its socket
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 
 from streamd import notifications
@@ -34,10 +34,10 @@ _PART_BYTES = 64 << 10
 """A batch is cut so that one write to a connection stays near its outbox's size."""
 
 _SLICE = 200
-"""Connections written to between two looks at what else is to do."""
+"""Subscriptions written to between two looks at what else is to do."""
 
 _TURN = 0.005
-"""Seconds of matching between two such looks: an event may have 50,000 candidates, or none."""
+"""Seconds of matching between two such looks: an event may be for 50,000 filters, or for none."""
 
 _WRITE_BYTES = 128 << 10
 """Frames joined to one write. A peer with many subscriptions may fill its outbox in the middle of a batch."""
@@ -45,6 +45,24 @@ _WRITE_BYTES = 128 << 10
 Members = dict[Subscription, None]
 Groups = dict[int, Members]
 """Subscriptions of one filter, by their number: all of one number get the same bytes."""
+
+
+class _Turn:
+    """The time until others are to have theirs. Subscriptions may come and go meanwhile."""
+
+    __slots__ = ("_now", "_until")
+
+    def __init__(self) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._until = self._now() + _TURN
+
+    @property
+    def over(self) -> bool:
+        return self._now() > self._until
+
+    async def end(self) -> None:
+        await asyncio.sleep(0)
+        self._until = self._now() + _TURN
 
 
 class Hub:
@@ -232,28 +250,28 @@ class Hub:
     async def _push(self, run: Run) -> None:
         start = self._view.position
         self._view.advance(run)
-        touched: list[tuple[Members, bytes]] = []
-        async for members, frames in self._match(run.entries):
-            touched.append((members, frames))
+        touched = await self._match(run.entries)
         if not touched:
             return
         if len(touched) == 1:
             members, frames = touched[0]
-            plan: Iterator[tuple[Peer, list[tuple[Subscription, bytes]]]] = (
+            plan: Iterable[tuple[Peer, list[tuple[Subscription, bytes]]]] = (
                 (sub.peer, [(sub, frames)]) for sub in list(members)
             )
         else:
-            plan = iter(self._by_peer(touched).items())
-        for count, (peer, parts) in enumerate(plan, 1):
+            plan = (await self._by_peer(touched)).items()
+        written = 0
+        for peer, parts in plan:
             self._write(peer, parts, start)
-            if count % _SLICE == 0:
+            written += len(parts)
+            if written >= _SLICE:
                 await asyncio.sleep(0)
+                written = 0
 
-    async def _match(self, entries: list[Entry]) -> AsyncIterator[tuple[Members, bytes]]:
-        """Yield each group that something is for, with all its frames joined."""
+    async def _match(self, entries: list[Entry]) -> list[tuple[Members, bytes]]:
+        """Return each group that something is for, with all its frames joined."""
         found: dict[int, tuple[Members, list[bytes]]] = {}
-        now = asyncio.get_running_loop().time
-        until = now() + _TURN
+        turn = _Turn()
         for entry in entries:
             params = b""
             frames: dict[int, bytes] = {}
@@ -270,17 +288,23 @@ class Hub:
                         found[id(members)] = (members, [frame])
                     else:
                         group[1].append(frame)
-            if now() > until:
-                await asyncio.sleep(0)
-                until = now() + _TURN
+                if turn.over:
+                    await turn.end()
+            if turn.over:
+                await turn.end()
+        touched: list[tuple[Members, bytes]] = []
         for members, group_frames in found.values():
-            yield members, b"".join(group_frames)
+            touched.append((members, b"".join(group_frames)))
+            if turn.over:
+                await turn.end()
+        return touched
 
     @staticmethod
-    def _by_peer(
+    async def _by_peer(
         touched: list[tuple[Members, bytes]],
     ) -> dict[Peer, list[tuple[Subscription, bytes]]]:
         plan: dict[Peer, list[tuple[Subscription, bytes]]] = {}
+        turn = _Turn()
         for members, frames in touched:
             for sub in members:
                 parts = plan.get(sub.peer)
@@ -288,6 +312,8 @@ class Hub:
                     plan[sub.peer] = [(sub, frames)]
                 else:
                     parts.append((sub, frames))
+            if turn.over:
+                await turn.end()
         return plan
 
     def _write(self, peer: Peer, parts: list[tuple[Subscription, bytes]], start: Seq) -> None:

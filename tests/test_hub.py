@@ -394,10 +394,11 @@ async def test_a_long_fan_out_lets_others_have_their_turn() -> None:
         assert {200, 400, 600, 800, 1_000} <= set(looks)
 
 
+@pytest.mark.parametrize("events", [1, 200])
 async def test_events_that_thousands_want_are_matched_in_turns(
-    monkeypatch: pytest.MonkeyPatch,
+    events: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streamd.hub, "_TURN", 0.0)  # each event takes longer
+    monkeypatch.setattr(streamd.hub, "_TURN", 0.0)  # each filter takes longer
     async with rig() as r:
         readers = [r.join() for _ in range(20)]
         for number, (_, peer) in enumerate(readers):
@@ -412,11 +413,38 @@ async def test_events_that_thousands_want_are_matched_in_turns(
                 await asyncio.sleep(0)
 
         other = asyncio.create_task(others())
-        await r.append(*[{"user": 1}] * 200)
+        await r.append(*[{"user": 1}] * events)
         await other
         assert count >= 200
         for transport, _ in readers:
-            await transport.until(lambda t=transport: len(t.sent("event")) == 2_000)
+            await transport.until(lambda t=transport: len(t.sent("event")) == 10 * events)
+
+
+async def test_who_comes_and_goes_while_one_event_is_matched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streamd.hub, "_TURN", 0.0)
+    async with rig() as r:
+        readers = [r.join() for _ in range(20)]
+        for number, (_, peer) in enumerate(readers):
+            r.subscribe(peer, {"user": [1, number + 2]})
+        appending = asyncio.create_task(r.append({"user": 1}))
+        async with asyncio.timeout(DEADLINE):
+            while r.view.position != 1:
+                await asyncio.sleep(0)
+        assert not any(transport.writes for transport, _ in readers), "it is still being matched"
+        for _, peer in readers[::2]:
+            r.hub.unsubscribe(peer, 1)
+        # The same filters again, live after the event that is going out.
+        for number, (_, peer) in list(enumerate(readers))[::2]:
+            r.subscribe(peer, {"user": [1, number + 2]})
+        await appending
+        await r.append({"user": 1, "n": 2})
+        for transport, _ in readers[1::2]:
+            await transport.until(lambda t=transport: len(t.sent("event")) == 2)
+        for transport, _ in readers[::2]:
+            await transport.until(lambda t=transport: len(t.sent("event")) == 1)
+            assert (users(transport, 1), users(transport, 2)) == ([], [1])
 
 
 class Between:
