@@ -24,7 +24,7 @@ class Envelope:
     """One call of AwesomeStream's client."""
 
     id: bytes
-    """As JSON, of whatever type it was."""
+    """As JSON, of whatever type it was; null if it can't be written again."""
     method: Json
     args: Json
     kwargs: Json
@@ -82,11 +82,19 @@ def read_envelope(body: bytes, limits: Limits) -> Envelope | None:
         return None
     message = _with_marks(body, limits)
     return Envelope(
-        id=orjson.dumps(message.get("id")),
+        id=_id_text(message.get("id")),
         method=message.get("method"),
         args=message.get("args", []),
         kwargs=message.get("kwargs", {}),
     )
+
+
+def _id_text(ident: Json) -> bytes:
+    """Return an id as JSON; null for what can be read and not written (see event.draft_event)."""
+    try:
+        return orjson.dumps(ident)
+    except orjson.JSONEncodeError:
+        return b"null"
 
 
 def _with_marks(body: bytes, limits: Limits) -> JsonObject:

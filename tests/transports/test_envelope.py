@@ -55,6 +55,20 @@ def test_items(args: list[Any], kwargs: dict[str, Any], params: dict[str, Any]) 
     assert envelope(method="items", args=args, kwargs=kwargs).to_call() == ("items", params)
 
 
+@pytest.mark.parametrize(
+    ("ident", "told"),
+    [
+        (b'["x"]', b'["x"]'),
+        (b"18446744073709551616", b"null"),
+        (b"[" * 300 + b"]" * 300, b"null"),
+    ],
+)
+def test_an_id_is_told_as_it_was_unless_it_can_not_be_written(ident: bytes, told: bytes) -> None:
+    found = read_envelope(b'{"id":%b,"method":"ping","args":[]}' % ident, Limits())
+    assert found is not None
+    assert found.id == told
+
+
 def test_other_methods() -> None:
     event = {"user": 1}
     assert envelope(method="insert", args=[event]).to_call() == ("insert", [event])
