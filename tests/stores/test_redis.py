@@ -151,6 +151,18 @@ async def test_missing_rights_are_found_before_anything_is_stored(new_redis: New
     assert server.client.dbsize() == 0
 
 
+async def test_rights_are_looked_at_in_a_stream_that_is_there(new_redis: NewRedis) -> None:
+    server = new_redis()
+    async with make(server.url, "s"):
+        pass
+    for command in ("zadd", "exists"):
+        server.client.execute_command(
+            *["ACL", "SETUSER", "half", "reset", "on", ">half", "~*", "&*", "+@all", f"-{command}"]
+        )
+        with pytest.raises(StartupError, match="denies"):
+            await make(f"unix://half:half@{server.socket}", "s").open()
+
+
 async def test_entries_without_their_meta_key_are_not_built_upon(
     redis_server: RedisServer, redis_url: str, stream_name: str
 ) -> None:

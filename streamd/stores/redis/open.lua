@@ -12,7 +12,7 @@ end
 local needed = {
   {'HSET', KEYS[1], 'head', '1'}, {'ZADD', KEYS[2], '1', '1'}, {'ZADD', KEYS[2] .. ':', '1', '1'},
   {'ZREMRANGEBYSCORE', KEYS[2], '1', '1'}, {'ZREMRANGEBYSCORE', KEYS[2] .. ':', '1', '1'},
-  {'RENAME', KEYS[2], KEYS[2]}, {'UNLINK', KEYS[2]},
+  {'EXISTS', KEYS[2]}, {'RENAME', KEYS[2], KEYS[2]}, {'UNLINK', KEYS[2]},
   {'PEXPIRE', KEYS[2], '1'}, {'PUBLISH', ARGV[5], ''}, {'SET', KEYS[2], ''},
 }
 for _, command in ipairs(needed) do
