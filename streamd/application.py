@@ -73,11 +73,7 @@ class Application:
         stream = self.settings.to_stream()
         door = self.settings.to_door()
         worker = Worker(open_store(self.settings.store, stream), stream, frame=text_frame)
-        try:
-            await worker.open()
-        except StartupError:
-            await worker.aclose()
-            raise
+        await worker.open()
         self.gate = Gate(worker, door)
         self._http = http_app(self.gate)
         self.gate.open()

@@ -37,12 +37,14 @@ class Worker:
 
     async def open(self) -> None:
         """Open the store, fill the window and follow the tail; raise StartupError."""
-        await self._store.open()
         try:
+            await self._store.open()
             await self._view.load()
-        except CallError as error:
+        except BaseException as error:
             await self._store.aclose()
-            raise StartupError(f"the store can't be read: {error.message}") from error
+            if isinstance(error, CallError):
+                raise StartupError(f"the store can't be read: {error.message}") from error
+            raise
         self._hub.start()
         self._committer.start()
         self._watching = asyncio.create_task(self._watch(), name="worker: watch")
