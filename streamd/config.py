@@ -13,7 +13,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, create_model, field_validator
 from pydantic_settings import (
@@ -171,7 +170,7 @@ class Settings(_LimitSettings):
         limits = self.limits
         if limits.pong >= limits.ping:
             raise StartupError("pong must be less than ping: a verdict comes before the next ping")
-        if self.workers > 1 and urlsplit(self.store).scheme == "memory":
+        if self.workers > 1 and self.store.lower().startswith("memory:"):
             raise StartupError(
                 "workers must be 1 with the store memory:, whose events only one process sees; "
                 "for more name a store that they can share, such as --store redis://localhost"

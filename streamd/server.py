@@ -82,7 +82,7 @@ def bind(settings: Settings) -> list[socket.socket]:
                 port = sockets[0].getsockname()[1]
         if absent is not None and not sockets:
             raise absent
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
         with _closing(sockets):
             raise StartupError(_why_not(exc, settings)) from exc
     return sockets
@@ -109,9 +109,9 @@ def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     return list(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
 
 
-def _why_not(exc: OSError, settings: Settings) -> str:
+def _why_not(exc: OSError | UnicodeError, settings: Settings) -> str:
     place = f"port {settings.port} of {settings.host}"
-    if isinstance(exc, socket.gaierror):
+    if isinstance(exc, (socket.gaierror, UnicodeError)):  # such as a label of 64 characters
         return f"the host {settings.host!r} can't be resolved: choose another with --host"
     if isinstance(exc, PermissionError):
         return f"{place} is not ours to take: choose one above 1023 with --port"
@@ -274,11 +274,13 @@ async def run_server(
     server.on_started = lambda: started.set_result(None)
     with _closing(sockets):
         task = asyncio.create_task(server.serve(sockets), name="server")
-        await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
         try:
+            await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
             yield RunningServer(settings.host, sockets[0].getsockname()[1], application)
         finally:
+            # What has not started yet would not be ended by being stopped.
+            await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
             server.stop()
             await task

@@ -67,7 +67,10 @@ async def test_every_address_of_the_host_is_listened_on() -> None:
     [
         ({"host": "no-such-host.invalid"}, "can't be resolved"),
         ({"host": "192.0.2.1"}, "can't be listened on"),
-        ({"store": "nothing:"}, "there is no store"),
+        ({"host": "name..without.end"}, "can't be resolved"),
+        ({"store": "nothing:"}, "there is no store 'nothing:'"),
+        ({"store": "//me:secret@host"}, "there is no store"),
+        ({"store": "redis://me:secret@[::1"}, "the store's URL is not one of"),
         ({"store": ABSENT_REDIS}, "Redis"),
     ],
 )
@@ -76,6 +79,22 @@ async def test_what_keeps_it_from_starting_is_said(options: dict[str, str], sent
         async with running(store_deadline=0.5, **options):
             pass
     assert "secret" not in str(caught.value)
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_behind() -> None:
+    before = asyncio.all_tasks()
+
+    async def start() -> None:
+        async with running():
+            raise AssertionError("it was to be cancelled")
+
+    task = asyncio.create_task(start())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert asyncio.all_tasks() == before
 
 
 async def test_port_in_use() -> None:
@@ -335,7 +354,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
     ("options", "sentence"),
     [
         (["--workers", "2"], "memory:"),
-        (["--store", "nothing:"], "nothing:"),
+        (["--port", "0", "--store", "nothing:"], "nothing:"),
         (["--port", "0", "--store", ABSENT_REDIS, "--store-deadline", "0.5"], "Redis"),
         (
             ["--port", "0", "--store", ABSENT_REDIS, "--store-deadline", "0.5", "--workers", "2"],

@@ -1,7 +1,6 @@
 """The stores, by the scheme of their URL; each technology is imported only when it is asked for."""
 
 from importlib import import_module
-from urllib.parse import urlsplit
 
 from streamd.errors import StartupError
 from streamd.stores.base import Store, Stream
@@ -22,12 +21,12 @@ _EXTRAS = {"redis": "redis", "hiredis": "redis"}
 
 def open_store(url: str, stream: Stream) -> Store:
     """Return the store that the URL names, not yet open; raise StartupError if there is none such."""
-    scheme = urlsplit(url).scheme
-    if scheme not in SCHEMES:
+    # What comes behind is the store's to read, and is not shown: it may have a password.
+    scheme, colon, _ = url.partition(":")
+    scheme = scheme.lower()
+    if not colon or scheme not in SCHEMES:
         known = ", ".join(f"{name}:" for name in SCHEMES)
-        raise StartupError(
-            f"there is no store {scheme + ':' if scheme else url!r}; the stores are {known}"
-        )
+        raise StartupError(f"there is no store {scheme + colon!r}; the stores are {known}")
     module_name, _, class_name = SCHEMES[scheme].partition(":")
     try:
         module = import_module(module_name)
