@@ -103,7 +103,6 @@ async def _greet(client: Client, failed: asyncio.Event, url: str) -> Info:
     try:
         await asyncio.wait({greeting, failure}, return_when=asyncio.FIRST_COMPLETED)
         if not greeting.done():
-            greeting.cancel()
             return await client.info(timeout=0)  # says what is wrong
         return await greeting
     except CallTimeout as error:
@@ -112,6 +111,7 @@ async def _greet(client: Client, failed: asyncio.Event, url: str) -> Info:
             "start one with `streamd serve`, or name another with --url"
         ) from None
     finally:
+        greeting.cancel()
         failure.cancel()
 
 

@@ -1,6 +1,9 @@
 import asyncio
+import signal
 
-from tests.commands.cli import streamd
+from websockets.asyncio.server import serve
+
+from tests.commands.cli import DEADLINE, Command, streamd
 from tests.services import free_port
 
 
@@ -14,6 +17,21 @@ async def test_a_server_that_is_not_there_is_told_of_at_once():
             f"streamd: no server answers at {url}: "
             "start one with `streamd serve`, or name another with --url\n"
         )
+
+
+async def test_a_server_that_never_answers_can_be_left():
+    greeted = asyncio.Event()
+
+    async def be_silent(peer):
+        async for _ in peer:
+            greeted.set()
+
+    async with serve(be_silent, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        command = await Command.start("items", url=f"ws://{host}:{port}/")
+        await asyncio.wait_for(greeted.wait(), DEADLINE)
+        result = await command.end(signal.SIGINT)
+    assert (result.code, result.err) == (130, "")
 
 
 async def test_a_host_that_is_not_there_is_told_of():
