@@ -81,7 +81,7 @@ class Loader:
     @property
     def longest(self) -> int:
         """The longest line that can be inserted, in bytes."""
-        return self._bytes - len(self._id) - 32
+        return self._bytes - len(orjson.dumps(self._id)) - 32
 
     async def load(self, lines: Iterable[Line]) -> None:
         """Insert what the lines say; raise StreamdError if the server does not answer."""
@@ -98,7 +98,7 @@ class Loader:
             self._refuse(line.number, str(error))
             return None
         id = f"{self._id}:{line.number}"
-        return _Candidate(line.number, event, id, len(line.text) + len(id) + 8)
+        return _Candidate(line.number, event, id, len(line.text) + len(orjson.dumps(id)) + 8)
 
     def _batches(self, candidates: Iterable[_Candidate]) -> Iterator[list[_Candidate]]:
         batch: list[_Candidate] = []

@@ -26,6 +26,15 @@ def test_what_is_no_event_says_why(text, reason):
     assert str(info.value) == reason
 
 
+async def test_ids_count_as_they_are_written():
+    async with running(message_bytes=20_000) as server:
+        async with connect(server.url, message_bytes=None) as client:
+            limits = (await client.info()).limits
+            loader = Loader(client, limits, "ä\n" * 40, lambda *told: None)
+            await loader.load([Line(number, b"{}") for number in range(1, 300)])
+    assert loader.tally == Tally(inserted=299)
+
+
 async def test_calls_are_cut_to_the_servers_limits():
     async with running(insert_many=3, message_bytes=2_000) as server:
         async with connect(server.url, message_bytes=None) as client:
