@@ -143,9 +143,8 @@ class CatchUp:
         since = sub.cursor
         run = await self._view.after(since, sub.wanted, _ROUND)
         if run.state.chain != self._view.chain:
-            await (
-                self._view.fresh()
-            )  # The tail is about to bring the change, and judges all places.
+            # The tail is about to bring the change, and the hub then judges all places.
+            await self._view.fresh()
             return
         if sub.state is not State.BEHIND or sub.peer.outbox.closed or sub.cursor != since:
             return
