@@ -14,8 +14,12 @@ __all__ = ["items"]
 
 _PAGE = 1_000
 
-Start = Annotated[int, typer.Option(min=0, help="Begin with this one; the newest is 0.")]
-End = Annotated[int, typer.Option(min=0, help="Stop before this one, however far back.")]
+Start = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Begin with this one; the newest is 0.")
+]
+End = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Stop before this one, however far back.")
+]
 
 
 def items(
@@ -27,8 +31,8 @@ def items(
 ) -> None:
     """Show the newest events that match a filter, the newest first.
 
-    On a terminal each is a line for people; in a pipe or file each is a line of JSON, the bare
-    event, as it was inserted.
+    On a terminal each is a line for people, cut to its width; in a pipe or file each is a line of
+    JSON, the bare event, as it was inserted.
     """
     if end < start:
         raise typer.BadParameter("--end lies before --start")

@@ -76,7 +76,9 @@ class Pretty:
         self._when = when
 
     async def show(self, entry: Entry) -> None:
-        self._console.print(entry_line(entry, self._keys, self._when(entry.time)))
+        line = entry_line(entry, self._keys, self._when(entry.time))
+        # Said here: a text's own no_wrap and overflow are lost on the way through `print`.
+        self._console.print(line, no_wrap=True, overflow="ellipsis")
 
 
 def open_printer(keys: list[str], when: Callable[[int], str], *, entries: bool) -> Printer:

@@ -13,7 +13,8 @@ from streamd.commands.text import clock
 __all__ = ["tail"]
 
 Backfill = Annotated[
-    int, typer.Option("--backfill", "-n", min=0, help="Show so many older events first.")
+    int,
+    typer.Option("--backfill", "-n", min=0, metavar="N", help="Show so many older events first."),
 ]
 After = Annotated[
     str | None,
@@ -37,8 +38,8 @@ def tail(
 ) -> None:
     """Follow the events that match a filter, the oldest first, until interrupted.
 
-    On a terminal each is a line for people; in a pipe or file each is a line of JSON, the bare
-    event, as it was inserted. Lost connections are made again and nothing is missed. Where that
+    On a terminal each is a line for people, cut to its width; in a pipe or file each is a line of
+    JSON, the bare event, as it was inserted. Lost connections are made again and nothing is missed. Where that
     cannot be kept, because the events are no longer retained or the log was replaced, it is told
     on the standard error, and it goes on with the newest events (--backfill of them).
 

@@ -57,7 +57,7 @@ def clock(milliseconds: int) -> str:
 def entry_line(entry: Entry, keys: list[str], when: str) -> Text:
     """Return an entry as one line: when, its kind, its other keys, and the rest of it as JSON."""
     rest = dict(entry.event)
-    line = Text(no_wrap=True, overflow="ellipsis", end="")
+    line = Text(end="")
     line.append(f"{when:>8}", "dim")
     for name in sorted((key for key in keys if key in rest), key=lambda key: key != "kind"):
         value = rest.pop(name)

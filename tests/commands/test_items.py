@@ -44,6 +44,13 @@ async def test_a_person_sees_a_line_each(url):
     assert shown.count("\n") == 1
 
 
+async def test_a_line_is_cut_to_the_width_of_the_terminal(url):
+    await streamd("insert", '{"kind":"edit","comment":"%s"}' % ("many words " * 50), url=url)
+    shown = (await on_terminal("items", url=url)).out.decode()
+    assert "…" in shown
+    assert shown.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "words",
     [["user"], ["--start", "-1"], ["--start", "3", "--end", "2"], ["--url", "ftp://x/"]],
