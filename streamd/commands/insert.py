@@ -8,7 +8,7 @@ from typing import Annotated
 
 import orjson
 import typer
-from streamd_client import CallTimeout, StreamdError, UnknownOutcome
+from streamd_client import CallTimeout, Info, StreamdError, UnknownOutcome
 
 from streamd.commands.arguments import Url
 from streamd.commands.lines import Lines, read_chunks
@@ -39,7 +39,7 @@ Id = Annotated[
 
 
 def insert(event: EventText = None, id: Id = None, url: Url = DEFAULT_URL) -> None:
-    """Insert an event, or each line of the standard input.
+    """Insert an event, or each line of the standard input (NDJSON).
 
     One event is answered with a line of JSON: its cursor, its time, and whether its --id was known.
 
@@ -67,13 +67,21 @@ def _encoded(event: str) -> bytes:
 
 
 async def _insert_one(url: str, text: bytes, name: str) -> None:
-    async with open_client(url) as (client, _):
+    async with open_client(url) as (client, info):
         try:
             answer = await client.insert(check_event(text), name)
         except (CallTimeout, UnknownOutcome):
-            say(f"streamd: to make sure that it is inserted, once: the same with --id {name}")
+            say(
+                "streamd: to make sure that it is inserted, once: "
+                f"the same with --id {name}{_remembered(info)}"
+            )
             raise
         await Stdout().write(orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _remembered(info: Info) -> str:
+    seconds = info.limits.get("insert_id_lifetime", 600.0)
+    return f" (the server remembers each event's for {seconds:g} s)"
 
 
 async def _insert_lines(url: str, name: str) -> None:
@@ -84,7 +92,11 @@ async def _insert_lines(url: str, name: str) -> None:
             try:
                 await _load(loader, progress)
             except (StreamdError, asyncio.CancelledError):
-                say(f"streamd: to go on, without repeats: the same input with --id {name}")
+                progress.close()
+                say(
+                    "streamd: to go on, without repeats: "
+                    f"the same input with --id {name}{_remembered(info)}"
+                )
                 raise
             finally:
                 progress.close()

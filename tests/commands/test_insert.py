@@ -120,7 +120,8 @@ async def test_an_interrupted_load_says_how_to_go_on(url, number, code):
     assert [await tail.line(), await tail.line()] == [{"n": 0}, {"n": 1}]
     insert.process.send_signal(number)
     assert await insert.told() == (
-        "streamd: to go on, without repeats: the same input with --id load"
+        "streamd: to go on, without repeats: the same input with --id load "
+        "(the server remembers each event's for 600 s)"
     )
     await insert.process.wait()
     assert insert.process.returncode == code
