@@ -57,9 +57,12 @@ def test_unknown_name_in_the_file(tmp_path: Path) -> None:
     assert "wimdow" in done.stderr
 
 
-def test_what_it_says_at_its_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("keys", "feed"), [("user,page=title", " user=291"), ("user=actor.id", "")]
+)
+def test_what_it_says_at_its_start(tmp_path: Path, keys: str, feed: str) -> None:
     file = tmp_path / "streamd.toml"
-    file.write_text('keys = "user,page=title"\nport = 0\n')
+    file.write_text(f'keys = "{keys}"\nport = 0\n')
     environment = {name: value for name, value in os.environ.items() if "STREAMD" not in name}
     process = subprocess.Popen(
         [sys.executable, "-m", "streamd", "serve", "--config", str(file)],
@@ -76,8 +79,8 @@ def test_what_it_says_at_its_start(tmp_path: Path) -> None:
     assert re.search(r"ws://127\.0\.0\.1:[1-9]\d*/ and http://127\.0\.0\.1:[1-9]\d*/", said)
     assert "memory:" in said
     assert "as long as this process" in said
-    assert "user,page=title" in said
+    assert keys in said
     assert "edits" in said
     assert ".venv/bin/streamd insert '{" in said
-    assert ".venv/bin/streamd tail user=291" in said
+    assert f".venv/bin/streamd tail{feed} --url ws://" in said
     assert process.returncode == 0

@@ -30,6 +30,8 @@ def _announce(settings: Settings, address: "Address") -> None:
     if store.startswith("memory:"):
         store += "   (the events live as long as this process)"
     url = "" if address.port == 8080 else f" --url {address.ws_url}"
+    # The event below is in this feed if `user` is read where its name says; else all are shown.
+    feed = " user=291" if "user" in map(str.strip, settings.keys.split(",")) else ""
     lines = (
         f"streamd serves {address.ws_url} and {address.url}",
         f"  store   {store}",
@@ -37,7 +39,7 @@ def _announce(settings: Settings, address: "Address") -> None:
         f"  keys    {settings.keys}",
         "",
         "Follow the feed in one terminal, insert an event in another:",
-        f"  .venv/bin/streamd tail user=291{url}",
+        f"  .venv/bin/streamd tail{feed}{url}",
         f"""  .venv/bin/streamd insert '{{"kind": "watch", "user": 291, "repo": 2842}}'{url}""",
         "",
     )
@@ -80,4 +82,6 @@ serve.__doc__ = f"""Start the server.
 
 Every option can also be given in the environment, as {PREFIX}PORT=8080, and in a TOML file,
 as port = 8080. Flags come before the environment, the environment before the file.
+
+Sizes may have a unit, as 64KiB or 1MiB, and so may times, as 90s, 15m, 12h or 30d.
 """
