@@ -39,7 +39,7 @@ class Limits:
     query_work: int = _limit(200_000, "entries that one query looks at")
     calls_in_flight: int = _limit(128, "unanswered calls of one connection; then reading stops")
     window: int = _limit(100_000, "newest entries that a worker keeps in memory")
-    window_bytes: int = _limit(256 * MIB, "their size, in bytes")
+    window_bytes: int = _limit(256 * MIB, "size of the entries in memory, in bytes")
     outbox_bytes: int = _limit(256 * KIB, "unsent bytes of one connection; then it is read forward")
     max_events: int | None = _limit(None, "entries retained; none: all (memory store: 1,000,000)")
     max_age: float | None = _limit(None, "seconds that an entry is retained; none: for ever")

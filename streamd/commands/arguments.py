@@ -37,7 +37,7 @@ Entries = Annotated[
     bool,
     typer.Option(
         "--entries",
-        help='Write {"cursor", "time", "event"} instead of the bare events; not on a terminal.',
+        help='Write {"cursor", "time", "event"} instead of the bare events, in a pipe or file.',
     ),
 ]
 
