@@ -1,6 +1,7 @@
 """One worker's parts, put together: store, view, hub, committer, methods."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from streamd.stores.base import Store, Stream
 from streamd.view import View
 
 __all__ = ["Worker"]
+
+logger = logging.getLogger("streamd.worker")
 
 _WATCH = 1.0
 """Seconds between looks at the store."""
@@ -68,6 +71,9 @@ class Worker:
                 await self._view.fresh()
             except CallError:
                 self.ready = False
+            except Exception:
+                self.ready = False
+                logger.exception("the store could not be looked at")
             else:
                 self.ready = self._hub.following
             await asyncio.sleep(_WATCH)

@@ -96,4 +96,13 @@ async def test_it_is_ready_as_long_as_the_store_answers_and_the_tail_keeps_up(
     await until(False)
     store.say(0)
     await until(True)
+    # Whatever a look ended with, it looks again.
+    store.failures += [StoreUnavailable(), ZeroDivisionError()]
+    async with asyncio.timeout(DEADLINE):
+        while store.failures:
+            await asyncio.sleep(0.001)
+    store.gate.clear()
+    await until(False)
+    store.gate.set()
+    await until(True)
     await worker.aclose()
