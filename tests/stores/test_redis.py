@@ -278,6 +278,27 @@ async def test_a_tail_that_is_told_nothing_or_foreign_things_subscribes_anew(
         assert not followed.turns
 
 
+async def test_what_strangers_publish_is_not_logged(
+    redis_server: RedisServer,
+    redis_url: str,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = await connect(redis_url)
+    async with follow(store) as followed:
+        await put_one(store, user=0)
+        await followed.reach(1)
+        redis_server.client.publish(store._names.channel, b"epoch 1 hush\n")
+
+        async def is_said() -> bool:
+            return "the tail lost Redis" in caplog.text
+
+        await eventually(is_said)
+        await put_one(store, user=1)
+        await followed.reach(2)
+    assert "hush" not in caplog.text
+
+
 async def test_flushed_scripts_are_sent_again(
     redis_server: RedisServer, redis_url: str, connect: Connect
 ) -> None:
@@ -826,6 +847,17 @@ async def test_what_was_left_over_is_removed_though_nothing_is_limited_any_more(
 
     redis_server.client.delete(store._names.lease)
     await eventually(is_done)
+
+
+async def test_a_retention_that_ends_is_seen(
+    redis_url: str, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await connect(redis_url)
+    sweeper = Sweeper(store._access, Limits(max_events=10), random=Random())
+    sweeper._raise_floor = None
+    with pytest.raises(TypeError):
+        await sweeper.serve()
+    assert "CRITICAL" in caplog.text
 
 
 def between(store: RedisStore, script: Script, action: Callable[[], Any]) -> None:

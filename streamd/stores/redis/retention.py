@@ -45,6 +45,10 @@ class Sweeper:
             except CallError as error:
                 logger.warning("retention waits for Redis: %s", error)
                 clean = False
+            except Exception:
+                # A defect, and nobody waits for this task: it must be seen.
+                logger.critical("retention has ended; nothing is forgotten any more", exc_info=True)
+                raise
             if clean and not self._max_events and not self._max_age_ms:
                 return
             await asyncio.sleep(self._pause * self._random.uniform(0.5, 1))

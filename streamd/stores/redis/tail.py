@@ -55,15 +55,13 @@ class Follower:
         while True:
             try:
                 run = await self._advance()
-            except (
-                Failure,
-                CallError,
-                driver.RedisError,
-                OSError,
-                TimeoutError,
-                ValueError,
-            ) as exc:
-                await self._lose(exc)
+            except TimeoutError:
+                await self._lose("it does not answer")
+            except (Failure, CallError, driver.RedisError, OSError) as exc:
+                await self._lose(str(exc))
+            except ValueError:
+                # Its text would quote what was read, and that may be of an event.
+                await self._lose("what it told is not of our form")
             else:
                 if self._failures:
                     logger.info("the tail has found Redis again")
@@ -77,13 +75,13 @@ class Follower:
             connection, self._connection = self._connection, None
             await self._access.link.close(connection)
 
-    async def _lose(self, error: Exception) -> None:
+    async def _lose(self, reason: str) -> None:
         """Begin anew, after a while."""
         await self.aclose()
         # Everything since `_since` is read when the subscription stands again.
         self._failures += 1
         if self._failures == 1:
-            logger.warning("the tail lost Redis, and tries until it is back: %s", error)
+            logger.warning("the tail lost Redis, and tries until it is back: %s", reason)
         longest = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 10))
         await asyncio.sleep(self._random.uniform(0.2, 1) * longest)
 
