@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from streamd.cursor import Chain
-from streamd.errors import CallError
+from streamd.errors import CallError, InvalidParams
 from streamd.event import Keys
 from streamd.filters import Filter
 from streamd.limits import Limits
 from streamd.log import Draft, LogState, Page, Placed, Run
 from streamd.types import Seq
 
-__all__ = ["Appended", "Bounds", "Store", "Stream", "Verdict"]
+__all__ = ["Appended", "Bounds", "Store", "Stream", "Verdict", "id_reused"]
 
 Verdict = list[Placed] | CallError
 """What became of one call: a place for each of its drafts, or the error that refused all of them."""
@@ -39,6 +39,11 @@ class Appended(NamedTuple):
     """The chain that names the places."""
     verdicts: list[Verdict]
     """One for each call, in their order."""
+
+
+def id_reused() -> InvalidParams:
+    """Return the verdict on a call whose insert id was used for an event of another digest."""
+    return InvalidParams("this insert id was used for another event", reason="id_reused")
 
 
 class Bounds(NamedTuple):

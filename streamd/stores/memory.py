@@ -9,11 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Generic, TypeVar
 
 from streamd.cursor import EPOCH_BYTES, Chain
-from streamd.errors import InvalidParams
 from streamd.filters import EVERYTHING, Filter
 from streamd.log import Draft, Entry, LogState, Page, Placed, Run
 from streamd.search import search
-from streamd.stores.base import Appended, Bounds, Store, Stream, Verdict
+from streamd.stores.base import Appended, Bounds, Store, Stream, Verdict, id_reused
 from streamd.types import Seq
 from streamd.window import Window
 
@@ -126,9 +125,7 @@ class MemoryStore(Store):
                 if draft.id is not None:
                     fresh[draft.id] = (place._replace(duplicate=True), draft.digest)
             elif known[1] != draft.digest:
-                return InvalidParams(
-                    "this insert id was used for another event", reason="id_reused"
-                )
+                return id_reused()
             else:
                 place = known[0]
             placed.append(place)

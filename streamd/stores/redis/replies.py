@@ -5,10 +5,9 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from streamd.cursor import Chain
-from streamd.errors import InvalidParams
 from streamd.filters import Filter
 from streamd.log import Draft, Entry, LogState, Placed, pack, unpack
-from streamd.stores.base import Verdict
+from streamd.stores.base import Verdict, id_reused
 from streamd.stores.redis.link import Argument
 from streamd.types import Seq, Term
 
@@ -91,7 +90,7 @@ def _read_call(drafts: int, words: Iterator[str], fresh: Iterator[Placed]) -> Ve
     for _ in range(drafts):
         word = next(words)
         if word == "x":
-            return InvalidParams("this insert id was used for another event", reason="id_reused")
+            return id_reused()
         if word == "n":
             placed.append(next(fresh))
         else:
