@@ -12,7 +12,7 @@ from streamd.errors import CallError, InternalError, StoreUnavailable, UnknownOu
 from streamd.log import Draft
 from streamd.stores.base import Store, Verdict
 
-__all__ = ["Committer"]
+__all__ = ["Committer", "Done"]
 
 logger = logging.getLogger("streamd.committer")
 

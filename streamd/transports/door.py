@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from streamd.errors import StartupError
 
-__all__ = ["Door", "Refusal", "host_allowed", "origin_allowed", "parse_authority"]
+__all__ = ["Authority", "Door", "Refusal", "host_allowed", "origin_allowed", "parse_authority"]
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>.*)", re.DOTALL)

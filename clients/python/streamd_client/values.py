@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["Entry", "Event", "Filter", "History", "Info", "Inserted", "Scalar"]
+__all__ = ["Entry", "Event", "Filter", "History", "Info", "Inserted", "Scalar", "merge_filter"]
 
 Scalar: TypeAlias = str | int | float | bool
 Event: TypeAlias = dict[str, Any]
