@@ -34,6 +34,9 @@ class _TooManyPipelined(Exception):
 class HttpProtocol(HttpToolsProtocol):
     """Carry HTTP requests to the application, and an upgrade to the WebSocket."""
 
+    heard = 0
+    """Further requests are no sign that it takes its answers (see keepalive.Lingering)."""
+
     def __init__(
         self,
         config: Config,

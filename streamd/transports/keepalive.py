@@ -9,6 +9,7 @@ one tick to the wheel, so nobody is cut for a silence that was ours.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
@@ -16,6 +17,8 @@ from typing import Generic, Protocol, TypeVar
 from streamd.limits import Limits
 
 __all__ = ["Keepalive", "Lingering", "Pinged"]
+
+logger = logging.getLogger("streamd.keepalive")
 
 _LONGEST_TICK = 1.0
 _SHORTEST_TICK = 0.01
@@ -26,6 +29,9 @@ _GOODBYE = 2.0
 
 class Lingering(Protocol):
     """A connection that may linger with a backlog."""
+
+    heard: int
+    """The tick at which anything last came from it; 0 where what comes is no sign of life."""
 
     def unsent(self) -> int:
         """Return the bytes that it has not taken."""
@@ -43,8 +49,6 @@ class Lingering(Protocol):
 class Pinged(Lingering, Protocol):
     """A connection that the wheel pings."""
 
-    heard: int
-    """The tick at which anything last came from it."""
     pinged: int
     """The tick of its last ping, 0 if there was none."""
     lagging: bool
@@ -138,7 +142,11 @@ class Keepalive(Generic[P]):
                 # Let the sockets be read first.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
-            self.tick()
+            try:
+                self.tick()
+            except Exception:
+                # A defect; one peer must not stop the wheel for all.
+                logger.exception("a connection could not be looked after")
 
     def tick(self) -> None:
         """Turn the wheel by one slot."""
@@ -175,9 +183,8 @@ class Keepalive(Generic[P]):
         if taken > backlog.taken:
             backlog.since = self.now
         backlog.taken = taken
-        heard: int = getattr(peer, "heard", 0)
         if not peer.unsent():
             self._backlogs.pop(peer, None)
-        elif self.now - max(backlog.since, heard) >= self._write_deadline:
+        elif self.now - max(backlog.since, peer.heard) >= self._write_deadline:
             self.forget(peer)
             peer.cut()

@@ -191,6 +191,23 @@ def test_connections_that_come_together_are_pinged_apart() -> None:
     assert at_once == [10] * 25
 
 
+async def test_a_peer_that_fails_does_not_stop_the_wheel(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    wheel: Keepalive[Connection] = Keepalive(Limits(ping=0.1, pong=0.05, write_deadline=0.1))
+    bad, good = Connection(), Connection()
+    bad.ping = fail  # type: ignore[method-assign]  # the one way to make it fail
+    wheel.add(bad)
+    wheel.add(good)
+    task = asyncio.create_task(wheel.run())
+    async with asyncio.timeout(5):
+        while len(good.pings) < 2:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_a_loop_that_stood_still_is_one_tick(connection: Connection) -> None:
     wheel: Keepalive[Connection] = Keepalive(Limits(ping=0.1, pong=0.05, write_deadline=0.1))
     task = asyncio.create_task(wheel.run())
