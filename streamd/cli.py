@@ -1,9 +1,11 @@
 """The command `streamd`."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from streamd import __version__
 from streamd.commands.arguments import EXIT_CODES
 from streamd.commands.insert import insert
 from streamd.commands.items import items
@@ -23,8 +25,25 @@ app = typer.Typer(
 )
 
 
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamd {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        callback=lambda wanted: _show_version(wanted=wanted),
+        is_eager=True,
+        help="Show the version.",
+    ),
+]
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(version: Version = False) -> None:
     """A WebSocket real-time feed server: one filter for query and push, and no event lost."""
 
 

@@ -74,7 +74,7 @@ def _check_keys(given: Collection[str], keys: Keys) -> None:
     unknown = [name for name in given if name not in names]
     if unknown:
         raise InvalidParams(
-            f"a filter can only use declared keys: {', '.join(names)}",
+            f"{unknown[0][:_SHOWN_CHARS]!r} is not a declared key: a filter can use {', '.join(names)}",
             unknown=[name[:_SHOWN_CHARS] for name in unknown[: len(names)]],
             keys=list(names),
         )

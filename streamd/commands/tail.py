@@ -1,9 +1,12 @@
 """`streamd tail`: what happens, as it happens."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 import typer
-from streamd_client import Feed, PlaceLost
+from streamd_client import Feed, FeedState, PlaceLost
 
 from streamd.commands.arguments import Entries, FilterWords, Url, read_filter
 from streamd.commands.output import Printer, Stdout, open_printer, while_read
@@ -11,6 +14,11 @@ from streamd.commands.shell import DEFAULT_URL, open_client, run, say
 from streamd.commands.text import clock
 
 __all__ = ["tail"]
+
+_LOOK = 0.25
+"""Seconds between looks at the feed's state."""
+_PATIENCE = 4
+"""Looks that may find no server before it is told: most reconnects are done by then."""
 
 Backfill = Annotated[
     int,
@@ -62,7 +70,7 @@ async def _tail(
         printer = open_printer(info.keys, clock, entries=entries)
         async with client.subscribe(filter=wanted, backfill=backfill, after=after) as feed:
             try:
-                async with while_read(Stdout()):
+                async with while_read(Stdout()), _telling_of_losses(feed):
                     await _follow(feed, printer, strict=strict)
             except BrokenPipeError:
                 raise
@@ -70,6 +78,30 @@ async def _tail(
                 if feed.cursor is not None:
                     say(f"streamd: to go on from here: --after {feed.cursor}")
                 raise
+
+
+@asynccontextmanager
+async def _telling_of_losses(feed: Feed) -> AsyncIterator[None]:
+    """Say when the server is away and when it is back: without a word it would look like a quiet feed."""
+    task = asyncio.create_task(_tell_of_losses(feed), name="tail: losses")
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _tell_of_losses(feed: Feed) -> None:
+    looks = 0
+    while True:
+        await asyncio.sleep(_LOOK)
+        if feed.state is FeedState.SUBSCRIBING:
+            looks += 1
+            if looks == _PATIENCE:
+                say("streamd: the server does not answer; trying again until it does")
+        else:
+            if looks >= _PATIENCE:
+                say("streamd: connected again")
+            looks = 0
 
 
 async def _follow(feed: Feed, printer: Printer, *, strict: bool) -> None:
