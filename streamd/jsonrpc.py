@@ -1,7 +1,10 @@
 """JSON-RPC 2.0 without I/O: frames to calls, results to answers (https://www.jsonrpc.org/specification)."""
 
+import gc
 import json
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,6 +28,9 @@ __all__ = [
 # orjson turns integers it can't hold into floats without a word. None has fewer digits than this.
 _MANY_DIGITS = re.compile(rb"[0-9]{19}")
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+
+_LARGE = 64 << 10
+"""Bytes of a frame that can hold so many lists that the garbage collector runs while they are read."""
 
 _NULL = b"null"
 _OPEN_RESULT = b'{"jsonrpc":"2.0","result":'
@@ -75,6 +81,26 @@ def parse(frame: bytes, limits: Limits) -> Incoming:
 
 
 def _loads(frame: bytes) -> Json:
+    if len(frame) < _LARGE:
+        return _read(frame)
+    with _no_collection():
+        return _read(frame)
+
+
+@contextmanager
+def _no_collection() -> Generator[None]:
+    """Let no garbage collector look for some in what is just being read, again and again."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _read(frame: bytes) -> Json:
     try:
         message = orjson.loads(frame)
     except orjson.JSONDecodeError:

@@ -1,5 +1,6 @@
 """streamd.jsonrpc: whatever a frame holds, calls and faults come out, never an exception."""
 
+import gc
 import json
 from typing import Any
 
@@ -215,6 +216,27 @@ def test_no_json_raises_and_each_part_of_a_batch_has_its_outcome(message: Any) -
         assert len(incoming.calls) + len(incoming.faults) == parts
     for fault in incoming.faults:
         assert orjson.loads(fault)["error"]["code"] in (-32700, -32600, -32004)
+
+
+@pytest.mark.parametrize("end", [b"1", b"1234567890123456789", b"12345678901234567890123", b"x"])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_reading_many_lists_is_not_for_the_garbage_collector(end: bytes, enabled: bool) -> None:
+    frame = b"[%b%b]" % (b"[]," * 300_000, end)
+    collections: list[str] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        collections.append(phase)
+
+    was_enabled = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    gc.callbacks.append(note)
+    try:
+        parse(frame, LIMITS)
+        assert gc.isenabled() is enabled
+        assert len(collections) <= 10, "a few when it was read, not hundreds"
+    finally:
+        gc.callbacks.remove(note)
+        (gc.enable if was_enabled else gc.disable)()
 
 
 def test_answers_of_a_batch_are_joined() -> None:
