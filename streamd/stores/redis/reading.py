@@ -44,7 +44,7 @@ class Reader:
         self._access = access
         self._log = (access.names.meta, access.names.log)
         # A filter of 10,000 values takes milliseconds to write out, and comes again with each round.
-        self._written = lru_cache(maxsize=64)(self._write)
+        self._written = lru_cache(maxsize=8)(self._write)
 
     async def state(self) -> LogState:
         """Return the log's state."""
