@@ -170,7 +170,7 @@ class Keepalive(Generic[P]):
     def _judge(self, peer: Pinged) -> None:
         """Give the verdict on the last ping."""
         # Pings go out when a tick begins: what was heard in the same tick came after it.
-        if not peer.pinged or peer.heard >= peer.pinged or peer.deaf:
+        if not peer.pinged or peer.heard >= peer.pinged or peer.deaf or peer in self._leaving:
             return
         if peer.lagging:
             self.watch(peer)

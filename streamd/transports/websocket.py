@@ -27,8 +27,11 @@ TOO_SLOW = 4008
 """The close code for a peer that is not alive: it may come back with its cursor."""
 
 _PING = Frame(Opcode.PING, b"").serialize(mask=False)
-_BITE = 16 << 10
+_BITE = 4 << 10
 """Bytes given to the parser at once: it makes an object of every frame, before anybody can say stop."""
+
+_TURN = 0.005
+"""Seconds of one peer's bytes before others have their turn: a frame of two bytes costs 8 microseconds."""
 
 # It tells of every peer that comes, goes or errs: nothing for a log.
 _parser_logger = logging.getLogger("streamd.websocket.parser")
@@ -49,8 +52,8 @@ class WebSocket(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_fragments", "_gate", "_is_text", "_outbox", "_parser", "_reading", "_session", "_transport",
-        "_unread", "heard", "lagging", "pinged", "slot",
+        "_feeding", "_fragments", "_gate", "_is_text", "_outbox", "_parser", "_reading", "_session",
+        "_transport", "_unread", "heard", "lagging", "pinged", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +76,7 @@ class WebSocket(asyncio.Protocol):
         self._fragments: bytearray | None = None
         self._is_text = True
         self._unread = b""
+        self._feeding = False
         self._reading = True
         self.heard = gate.keepalive.now
         self.pinged = 0
@@ -111,14 +115,11 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes; any of them is a sign of life."""
         self.heard = self._gate.keepalive.now
-        if self._unread or self._held:
-            self._unread += data
-            self._listen()
-        elif len(data) <= _BITE:
+        if not self._unread and not self._held and len(data) <= _BITE:
             self._bite(data)
         else:
-            self._unread = data
-            self._feed()
+            self._unread += data
+            self._listen()
 
     # Reading.
 
@@ -143,15 +144,23 @@ class WebSocket(asyncio.Protocol):
         if self._held:
             self._transport.pause_reading()
         elif self._unread:
-            asyncio.get_running_loop().call_soon(self._feed)
+            self._transport.pause_reading()
+            if not self._feeding:
+                self._feeding = True
+                asyncio.get_running_loop().call_soon(self._feed)
         else:
             self._transport.resume_reading()
 
     def _feed(self) -> None:
-        """Work off what waits, as far as the session takes it."""
+        """Work off what waits, as far as the session takes it and one turn allows."""
+        self._feeding = False
+        now = asyncio.get_running_loop().time
+        until = now() + _TURN
         while self._unread and not self._held:
             bite, self._unread = self._unread[:_BITE], self._unread[_BITE:]
             self._bite(bite)
+            if now() >= until:
+                break
         self._listen()
 
     def _bite(self, data: bytes) -> None:

@@ -222,3 +222,22 @@ async def test_a_loop_that_stood_still_is_one_tick(connection: Connection) -> No
     await asyncio.sleep(0)
     assert wheel.now <= before + 1
     task.cancel()
+
+
+class Lingerer(Connection):
+    """A connection that says goodbye when it is cut, and whose peer never answers."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self.wheel = Keepalive(limits)
+        self.wheel.add(self)
+
+    def cut(self) -> None:
+        self.ended.append("cut")
+        self.wheel.part(self)
+
+
+def test_a_goodbye_has_its_time_once_however_often_pings_are_due() -> None:
+    connection = Lingerer(Limits(ping=2, pong=1))
+    connection.turn(100)
+    assert connection.ended == ["cut", "aborted"]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
+import streamd.transports.websocket
 from streamd.server import RunningServer
 from streamd.transports.websocket import text_frame
 from tests.harness import (
@@ -49,6 +50,31 @@ async def test_many_frames_in_one_piece(peer: Peer) -> None:
     await peer.send(frame(TEXT, PONG_CALL) * 3000)
     for _ in range(3000):
         assert (await peer.message())["result"] == "pong"
+
+
+async def test_many_small_frames_of_one_peer_leave_others_their_turns(
+    server: RunningServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamd.transports.websocket, "_TURN", 0)
+    answered: list[str] = []
+    begun = asyncio.Event()
+
+    async def last_of_many() -> None:
+        await peer.send(frame(PING, b"") * 30_000 + frame(TEXT, PONG_CALL))
+        while (await peer.frame())[0] == PONG:
+            begun.set()
+        answered.append("many")
+
+    async def one(other: Peer) -> None:
+        assert await other.call("ping") == "pong"
+        answered.append("one")
+
+    async with websocket(server) as other:
+        many = asyncio.create_task(last_of_many())
+        await begun.wait()
+        await one(other)
+        await many
+    assert answered == ["one", "many"]
 
 
 async def test_fragmented_message(peer: Peer) -> None:
