@@ -314,3 +314,33 @@ async def serving(
         yield worker
     finally:
         await worker.aclose()
+
+
+def call(ident: Any, method: str = "ping", **params: Any) -> dict[str, Any]:
+    """Return a call as JSON has it."""
+    made = {"jsonrpc": "2.0", "id": ident, "method": method}
+    return made | {"params": params} if params else made
+
+
+def note(method: str, **params: Any) -> dict[str, Any]:
+    """Return a notification as JSON has it."""
+    return {"jsonrpc": "2.0", "method": method, "params": params}
+
+
+class GatedStore(MemoryStore):
+    """A memory store whose appends and states can be kept waiting."""
+
+    def __init__(self, **limits: Any) -> None:
+        super().__init__("memory:", Stream("test", KEYS, Limits(**limits)))
+        self.appending = asyncio.Event()
+        self.appending.set()
+        self.stating = asyncio.Event()
+        self.stating.set()
+
+    async def append(self, calls: Sequence[Sequence[Draft]], batch: str) -> Appended:
+        await self.appending.wait()
+        return await super().append(calls, batch)
+
+    async def state(self) -> LogState:
+        await self.stating.wait()
+        return await super().state()

@@ -8,15 +8,7 @@ import orjson
 from streamd import jsonrpc
 from streamd.exchange import Exchange
 from streamd.limits import Limits
-
-
-def call(ident: Any, method: str = "ping", **params: Any) -> dict[str, Any]:
-    made = {"jsonrpc": "2.0", "id": ident, "method": method}
-    return made | {"params": params} if params else made
-
-
-def note(method: str, **params: Any) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "method": method, "params": params}
+from tests.parts import call, note
 
 
 class Sent:

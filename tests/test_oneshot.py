@@ -1,7 +1,6 @@
 """streamd.oneshot: calls of somebody who can't be pushed to."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -9,38 +8,9 @@ import pytest
 
 from streamd.errors import StoreUnavailable
 from streamd.limits import Limits
-from streamd.log import Draft, LogState
-from streamd.stores.base import Appended, Stream
+from streamd.stores.base import Stream
 from streamd.stores.memory import MemoryStore
-from tests.parts import DEADLINE, KEYS, serving, turns
-
-
-def call(ident: Any, method: str = "ping", **params: Any) -> dict[str, Any]:
-    made = {"jsonrpc": "2.0", "id": ident, "method": method}
-    return made | {"params": params} if params else made
-
-
-def note(method: str, **params: Any) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "method": method, "params": params}
-
-
-class GatedStore(MemoryStore):
-    """A memory store whose appends and states can be kept waiting."""
-
-    def __init__(self, **limits: Any) -> None:
-        super().__init__("memory:", Stream("test", KEYS, Limits(**limits)))
-        self.appending = asyncio.Event()
-        self.appending.set()
-        self.stating = asyncio.Event()
-        self.stating.set()
-
-    async def append(self, calls: Sequence[Sequence[Draft]], batch: str) -> Appended:
-        await self.appending.wait()
-        return await super().append(calls, batch)
-
-    async def state(self) -> LogState:
-        await self.stating.wait()
-        return await super().state()
+from tests.parts import DEADLINE, KEYS, GatedStore, call, note, serving, turns
 
 
 async def test_a_post_is_answered_like_a_message() -> None:
