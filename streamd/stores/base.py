@@ -14,10 +14,19 @@ from streamd.errors import CallError, InvalidParams
 from streamd.event import Keys
 from streamd.filters import Filter
 from streamd.limits import Limits
-from streamd.log import Draft, LogState, Page, Placed, Run
-from streamd.types import Seq
+from streamd.log import Draft, Entry, LogState, Page, Placed, Run
+from streamd.types import Seq, Term
 
-__all__ = ["Appended", "Bounds", "Store", "Stream", "Verdict", "id_reused"]
+__all__ = [
+    "Appended",
+    "Bounds",
+    "Posting",
+    "Store",
+    "Stream",
+    "Upkeep",
+    "Verdict",
+    "id_reused",
+]
 
 Verdict = list[Placed] | CallError
 """What became of one call: a place for each of its drafts, or the error that refused all of them."""
@@ -57,6 +66,49 @@ class Bounds(NamedTuple):
     """Bytes of the bodies returned; the first entry is returned whatever its size."""
     skip: int = 0
     """Matching entries passed over before the first is returned."""
+
+
+class Posting(NamedTuple):
+    """A line of the index: the entry at this place has this term."""
+
+    term: Term
+    seq: Seq
+
+
+class Upkeep(ABC):
+    """Move a log, check it and mend its index: what tools do with a store, and no server.
+
+    Failures are those of Store. All of it may be done while servers use the stream.
+    """
+
+    @abstractmethod
+    async def restore(self, entries: Sequence[Entry]) -> LogState:
+        """Store entries in their places, with their times; return the state then.
+
+        They are consecutive, at most 1,000, and at most some 8 MiB. The first belongs right behind
+        the head, and is no older than the entry there: if it does not, nothing is stored, and the
+        state returned has a head which is not that of the last one given.
+        Like an append, they become visible as a whole. Whoever gets UnknownOutcome reads the state.
+        """
+
+    @abstractmethod
+    async def read(self, seqs: Sequence[Seq]) -> list[Entry]:
+        """Return the entries at up to 1,000 places, in ascending order: those that are retained and there."""
+
+    @abstractmethod
+    async def missing(self, entries: Sequence[Entry]) -> list[Posting]:
+        """Return the postings of up to 1,000 entries that the index lacks."""
+
+    @abstractmethod
+    def postings(self) -> AsyncGenerator[list[Posting]]:
+        """Yield the whole index, at most some 1,000 postings at a time: each at least once, in any order.
+
+        What is added or removed meanwhile may be among them or not.
+        """
+
+    @abstractmethod
+    async def mend(self, add: Sequence[Posting], remove: Sequence[Posting]) -> None:
+        """Add postings to the index and remove others from it, up to 1,000 in all; idempotent."""
 
 
 class Store(ABC):
@@ -141,6 +193,10 @@ class Store(ABC):
 
         Connection losses are the store's affair: it reconnects for ever, and loses nothing.
         """
+
+    def upkeep(self) -> Upkeep:
+        """Return the tools' view of this store, for use while the store is open."""
+        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         await self.open()
