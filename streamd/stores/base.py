@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from streamd.cursor import Chain
-from streamd.errors import CallError, InvalidParams
+from streamd.errors import CallError, InvalidParams, StartupError
 from streamd.event import Keys
 from streamd.filters import Filter
 from streamd.limits import Limits
@@ -26,6 +26,7 @@ __all__ = [
     "Upkeep",
     "Verdict",
     "id_reused",
+    "no_stream",
 ]
 
 Verdict = list[Placed] | CallError
@@ -38,6 +39,7 @@ class Stream:
 
     name: str
     keys: Keys
+    """Its declared keys; none, `Keys()`, for a tool that opens the stream with those that it has."""
     limits: Limits
 
 
@@ -53,6 +55,11 @@ class Appended(NamedTuple):
 def id_reused() -> InvalidParams:
     """Return the verdict on a call whose insert id was used for an event of another digest."""
     return InvalidParams("this insert id was used for another event", reason="id_reused")
+
+
+def no_stream(name: str, where: str) -> StartupError:
+    """Return what whoever opens a stream without naming its keys is told, where there is none such."""
+    return StartupError(f"there is no stream {name!r} in {where}, and without keys none is created")
 
 
 class Bounds(NamedTuple):
@@ -81,14 +88,20 @@ class Upkeep(ABC):
     Failures are those of Store. All of it may be done while servers use the stream.
     """
 
+    @property
     @abstractmethod
-    async def restore(self, entries: Sequence[Entry]) -> LogState:
-        """Store entries in their places, with their times; return the state then.
+    def keys(self) -> Keys:
+        """The keys that the stream has."""
 
-        They are consecutive, at most 1,000, and at most some 8 MiB. The first belongs right behind
-        the head, and is no older than the entry there: if it does not, nothing is stored, and the
-        state returned has a head which is not that of the last one given.
-        Like an append, they become visible as a whole. Whoever gets UnknownOutcome reads the state.
+    @abstractmethod
+    async def restore(self, entries: Sequence[Entry]) -> bool:
+        """Store entries in their places, with their times; tell whether they are there then.
+
+        They are consecutive, 1 to 1,000, at most some 8 MiB, and their times never decrease. The first
+        belongs right behind the head and is no older than what is there; if it does not, nothing is
+        stored. Then the answer is true only if the last one given is in its place already, to the
+        letter: they were stored by a call whose answer was lost. So whoever gets UnknownOutcome calls
+        again. Like an append, they become visible as a whole, and come through every tail.
         """
 
     @abstractmethod
@@ -103,12 +116,15 @@ class Upkeep(ABC):
     def postings(self) -> AsyncGenerator[list[Posting]]:
         """Yield the whole index, at most some 1,000 postings at a time: each at least once, in any order.
 
-        What is added or removed meanwhile may be among them or not.
+        What is added or removed meanwhile may be among them or not, and so may what lies below the floor.
         """
 
     @abstractmethod
     async def mend(self, add: Sequence[Posting], remove: Sequence[Posting]) -> None:
-        """Add postings to the index and remove others from it, up to 1,000 in all; idempotent."""
+        """Add postings to the index and remove others from it, up to 1,000 in all; idempotent.
+
+        Whoever gets StoreUnavailable calls again: some of it may have been done.
+        """
 
 
 class Store(ABC):
@@ -120,7 +136,8 @@ class Store(ABC):
     *Visibility.* What an append has returned is in every `state`, `newest`, `after` that is called
     afterwards, by whichever process, and comes through every tail.
     *Failure.* Methods raise StoreUnavailable when the store can't be reached or refuses within
-    `limits.store_deadline` seconds; nothing has changed then. Only `append` may raise UnknownOutcome.
+    `limits.store_deadline` seconds; nothing has changed then. Only `append`, and upkeep's `restore`,
+    may raise UnknownOutcome.
     Drivers' own errors never leave a store. Cancelling a call leaves the store usable.
     *Retention.* The store itself forgets what is older than `limits.max_events` and
     `limits.max_age`: it raises the floor, from then on no read returns what lies below, and
@@ -135,6 +152,9 @@ class Store(ABC):
     async def open(self) -> LogState:
         """Connect, create or check the stream, start what runs in the background.
 
+        A stream that is given without keys is opened with those that it has, and never created:
+        where there is none, StartupError (`no_stream`), and nothing is left behind, be it an empty
+        file or table.
         Raise StartupError with a sentence for people if the store can't be used: unreachable, of a
         version or configuration that breaks a promise, or a stream with other keys than ours.
         """
