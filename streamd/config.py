@@ -14,7 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from pydantic import BeforeValidator, Field, ValidationError, create_model, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -44,37 +51,39 @@ _SIZE = re.compile(r"(\d+)\s*((?:[KMG]i)?B)?")
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
+# Each returns what it can't read as it is: pydantic then says that it is of the wrong type.
+
+
 def _read_duration(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    match = _DURATION.fullmatch(value.strip())
-    if match is None:
-        raise ValueError("write seconds, or a number with a unit such as 90s, 15m, 12h or 30d")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    return value if match is None else float(match[1]) * _SECONDS[match[2] or "s"]
 
 
 def _read_size(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    match = _SIZE.fullmatch(value.strip())
-    if match is None:
-        raise ValueError("write bytes, or a number with a unit such as 64KiB or 1MiB")
-    return int(match[1]) * _BYTES[match[2] or "B"]
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    return value if match is None else int(match[1]) * _BYTES[match[2] or "B"]
 
 
 def _read_none(value: object) -> object:
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
-def _read_list(value: object) -> object:
+def _read_texts(value: object) -> object:
     items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ValueError("write names, separated by commas")
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        return value
     parts = [part.strip() for item in items for part in item.split(",")]
     return [part for part in parts if part]
 
 
-_Names = Annotated[list[str], NoDecode, BeforeValidator(_read_list)]
+def _join_texts(value: object) -> object:
+    texts = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+    return ",".join(value) if texts else value  # type: ignore[arg-type]  # texts says so
+
+
+_AS_TEXTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array"}]})
+_Texts = Annotated[list[str], NoDecode, BeforeValidator(_read_texts), _AS_TEXTS]
+_Joined = Annotated[str, BeforeValidator(_join_texts), _AS_TEXTS]
 
 
 def _limit_settings() -> dict[str, Any]:
@@ -94,9 +103,11 @@ def _setting_type(name: str, declared: Any) -> Any:
     if declared in (int, int | None):
         number: Any = Annotated[int, Field(ge=1)]
         if name.endswith("_bytes"):
-            number = Annotated[number, BeforeValidator(_read_size)]
+            units = Field(examples=["64KiB", "1MiB"])
+            number = Annotated[number, units, BeforeValidator(_read_size)]
     else:
-        number = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_read_duration)]
+        seconds = Field(gt=0, allow_inf_nan=False, examples=["90s", "15m", "12h", "30d"])
+        number = Annotated[float, seconds, BeforeValidator(_read_duration)]
     if declared in (int | None, float | None):
         return Annotated[number | None, BeforeValidator(_read_none)]
     return number
@@ -118,14 +129,16 @@ class Settings(_LimitSettings):
 
     host: str = Field("127.0.0.1", description="address or name to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes any free one")
-    keys: str = Field("user,kind,repo", description="declared keys: name or name=path, with commas")
+    keys: _Joined = Field(
+        "user,kind,repo", description="declared keys: name or name=path, with commas"
+    )
     store: str = Field(
         "memory:", description="URL of the store: memory:, redis://, rediss:// or unix://"
     )
     stream: str = Field("streamd", description="name of the stream within the store")
     workers: int = Field(1, ge=1, le=256, description="worker processes; more than one need Redis")
-    allow_host: _Names = Field([], description="further names that this server goes by (Host)")
-    allow_origin: _Names = Field([], description="web pages that may come in (Origin)")
+    allow_host: _Texts = Field([], description="further names that this server goes by (Host)")
+    allow_origin: _Texts = Field([], description="web pages that may come in (Origin)")
     config: Path | None = Field(None, description="TOML file with settings by these names")
 
     @classmethod
@@ -139,14 +152,14 @@ class Settings(_LimitSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put flags first, then the environment, then the file that one of them names."""
         path = init_settings().get("config") or env_settings().get("config")
-        file = {} if path is None else _read_toml(Path(path))
+        file = _read_toml(Path(path)) if isinstance(path, (str, Path)) else {}
         return init_settings, env_settings, InitSettingsSource(settings_cls, file)
 
     @field_validator("stream")
     @classmethod
     def _check_stream(cls, name: str) -> str:
         if not _STREAM.fullmatch(name):
-            raise ValueError("a stream's name has 1 to 64 letters, digits, dots, - or _")
+            raise ValueError("must be 1 to 64 letters, digits, dots, - or _")
         return name
 
     @property
@@ -180,9 +193,8 @@ class Settings(_LimitSettings):
 def load_settings(**flags: Any) -> Settings:
     """Return the settings as flags, environment and file give them; raise StartupError."""
     _check_environment(os.environ)
-    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        settings = Settings(**given)
+        settings = Settings(**flags)
     except ValidationError as exc:
         raise StartupError("; ".join(_sentences(exc))) from None
     settings.check()
@@ -221,11 +233,43 @@ def _sentences(exc: ValidationError) -> list[str]:
         if error["type"] == "extra_forbidden":
             sentences.append(f"{name} is given, {_no_setting(name)}")
             continue
-        message = error["msg"].removeprefix("Value error, ")
-        sentence = f"{name} (--{name.replace('_', '-')}, {PREFIX}{name.upper()}): {message}"
+        own = error["type"] == "value_error"
+        must = error["msg"].removeprefix("Value error, ") if own else f"must be {_must_be(name)}"
+        sentence = f"{name} (--{name.replace('_', '-')}, {PREFIX}{name.upper()}) {must}"
         if sentence not in sentences:
             sentences.append(sentence)
     return sentences
+
+
+_WORDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "array": "a list of texts",
+    "path": "a path",
+    "null": "none",
+}
+"""Type or format in a JSON Schema → what people call it."""
+
+
+def _must_be(name: str) -> str:
+    """Say what a setting may be: its declared type and bounds, which are in its JSON Schema."""
+    schema = Settings.model_json_schema()["properties"][name]
+    return " or ".join(_phrase(variant) for variant in schema.get("anyOf", [schema]))
+
+
+def _phrase(schema: dict[str, Any]) -> str:
+    match schema:
+        case {"minimum": low, "maximum": high}:
+            bounds = f" from {low} to {high}"
+        case {"minimum": low}:
+            bounds = f" of at least {low}"
+        case {"exclusiveMinimum": low}:
+            bounds = f" above {low:g}"
+        case _:
+            bounds = ""
+    units = f" (or with a unit: {', '.join(schema['examples'])})" if "examples" in schema else ""
+    return f"{_WORDS[schema.get('format', schema['type'])]}{bounds}{units}"
 
 
 def without_secrets(url: str) -> str:

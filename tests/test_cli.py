@@ -46,7 +46,9 @@ def test_wrong_usage(words: list[str]) -> None:
 def test_settings_that_cannot_be() -> None:
     for done in (streamd("serve", "--window", "0"), streamd("serve", STREAMD_WINDOW="0")):
         assert done.returncode == 1
-        assert done.stderr.startswith("streamd: window (--window, STREAMD_WINDOW): ")
+        assert done.stderr == (
+            "streamd: window (--window, STREAMD_WINDOW) must be a whole number of at least 1\n"
+        )
 
 
 def test_unknown_name_in_the_file(tmp_path: Path) -> None:

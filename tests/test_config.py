@@ -9,6 +9,7 @@ import pytest
 
 from streamd.config import LIMITS, Settings, load_settings, without_secrets
 from streamd.errors import StartupError
+from streamd.event import Keys
 from streamd.limits import Limits
 
 
@@ -42,7 +43,7 @@ def test_flags_before_environment_before_file_before_default(
     file.write_text('window = 1\nport = 1\nkeys = "a"\nallow_host = ["x", "y"]\n')
     monkeypatch.setenv("STREAMD_WINDOW", "2")
     monkeypatch.setenv("STREAMD_PORT", "2")
-    settings = load_settings(config=str(file), port="3", keys=None)
+    settings = load_settings(config=str(file), port="3")
     assert (settings.port, settings.limits.window, settings.keys) == (3, 2, "a")
     assert settings.allow_host == ["x", "y"]
     assert settings.limits.window_bytes == Limits().window_bytes
@@ -87,22 +88,68 @@ def test_lists(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    "keys", ["user,kind=type", ["user", "kind=type"], ("user", "kind=type"), ["user,kind=type"]]
+)
+def test_keys_are_a_text_or_a_list(keys: object, tmp_path: Path) -> None:
+    assert load_settings(keys=keys).to_stream().keys == Keys.parse("user,kind=type")
+    file = tmp_path / "streamd.toml"
+    file.write_text('keys = ["page=title", "user"]\n')
+    assert load_settings(config=file).keys == "page=title,user"
+
+
+def test_none_is_a_value_and_not_the_absence_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMD_MAX_AGE", "30d")
+    assert load_settings().limits.max_age == 30 * 86400.0
+    assert load_settings(max_age=None).limits.max_age is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "values", "must"),
+    [
+        ("port", ["http", 65536, -1, 80.5, None, []], "be a whole number from 0 to 65535"),
+        ("workers", [0, "257", "many"], "be a whole number from 1 to 256"),
+        ("window", ["many", 0, "9" * 5000], "be a whole number of at least 1"),
+        ("max_events", ["0", "all"], "be a whole number of at least 1 or none"),
+        (
+            "window_bytes",
+            ["7kb", "0"],
+            "be a whole number of at least 1 (or with a unit: 64KiB, 1MiB)",
+        ),
+        ("ping", ["0", "x", "inf"], "be a number above 0 (or with a unit: 90s, 15m, 12h, 30d)"),
+        (
+            "max_age",
+            ["3 years", "nan", -1, "0s", []],
+            "be a number above 0 (or with a unit: 90s, 15m, 12h, 30d) or none",
+        ),
+        ("host", [5, None, ["x"]], "be a text"),
+        ("keys", [5, [5], {}], "be a text or a list of texts"),
+        ("allow_host", [5, [5], None], "be a text or a list of texts"),
+        ("stream", ["my stream", "", "x" * 65], "be 1 to 64 letters, digits, dots, - or _"),
+        ("config", [5, []], "be a path or none"),
+    ],
+)
+def test_what_a_setting_must_be_is_said_in_words(
+    setting: str, values: list[object], must: str
+) -> None:
+    names = f"{setting} (--{setting.replace('_', '-')}, STREAMD_{setting.upper()})"
+    for value in values:
+        with pytest.raises(StartupError) as caught:
+            load_settings(**{setting: value})
+        assert str(caught.value) == f"{names} must {must}"
+
+
+@pytest.mark.parametrize("setting", Settings.model_fields)
+def test_no_setting_is_told_of_in_the_words_of_a_library(setting: str) -> None:
+    with pytest.raises(StartupError, match=r"\) must be (a|none)\b.*[^.]$") as caught:
+        load_settings(**{setting: object()})
+    assert "nput" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"port": "http"}, "--port"),
-        ({"port": 65536}, "--port"),
-        ({"port": -1}, "--port"),
-        ({"workers": 0}, "--workers"),
-        ({"window": "many"}, "--window"),
-        ({"window": 0}, "--window"),
-        ({"window_bytes": "7kb"}, "--window-bytes"),
-        ({"max_age": "3 years"}, "--max-age"),
-        ({"max_age": "nan"}, "--max-age"),
-        ({"ping": "0"}, "--ping"),
+        ({"port": "x", "window": 0}, "--window.*; port.*--port"),
         ({"ping": 5, "pong": 5}, "pong"),
-        ({"stream": "my stream"}, "--stream"),
-        ({"stream": ""}, "--stream"),
-        ({"stream": "x" * 65}, "--stream"),
         ({"allow_origin": "null"}, "origin"),
         ({"allow_host": "http://x"}, "host"),
         ({"host": "not a host"}, "host"),

@@ -21,7 +21,8 @@ def serve(**options: Any) -> None:
     # The other commands start sooner without it.
     from streamd.server import serve as run
 
-    settings = load_settings(**options)
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = load_settings(**given)
     run(settings, on_started=lambda address: _announce(settings, address))
 
 
