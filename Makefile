@@ -4,8 +4,10 @@ BIN := .venv/bin
 PACKAGES := -e clients/python -e '.[postgresql,redis]'
 DECLARED := pyproject.toml clients/python/pyproject.toml
 APT := apt-get -qq -o Dpkg::Use-Pty=0
+POSTGRES := { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1
+NO_CLUSTER := /etc/postgresql-common/createcluster.d/no-cluster.conf
 
-.PHONY: help install serve test lint bench soak redis
+.PHONY: help install serve test lint bench soak redis postgres
 .DELETE_ON_ERROR:
 help:
 	@echo "make serve  run the server on 127.0.0.1:8080 with the keys user,kind,repo     (options: ARGS=...)"
@@ -31,14 +33,20 @@ redis:
 	  $(APT) update && DEBIAN_FRONTEND=noninteractive $(APT) install -y redis-server; fi || true
 	@redis-server --version 2>/dev/null | grep -Eq ' v=([7-9]|[1-9][0-9])\.' || echo \
 	  "The tests on Redis need redis-server 7.0 or newer: install it, as with apt install redis-server" >&2
-test: install redis
+postgres: # Debian's package would create and start a server of its own.
+	@$(POSTGRES) || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  mkdir -p $(dir $(NO_CLUSTER)) && echo 'create_main_cluster = false' >$(NO_CLUSTER); $(APT) update && \
+	  DEBIAN_FRONTEND=noninteractive $(APT) install -y --no-install-recommends postgresql procps; rm -f $(NO_CLUSTER); fi || true
+	@$(POSTGRES) || echo \
+	  "The tests on PostgreSQL need its programs: install them, as with apt install postgresql" >&2
+test: install redis postgres
 	env -u MAKEFLAGS -u MAKELEVEL -u ARGS $(BIN)/pytest -n 2 -m 'not soak' $(ARGS)
 	@$(MAKE) -s lint
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-soak: install redis
+soak: install redis postgres
 	$(BIN)/pytest -m soak $(ARGS)
 bench: install
 	$(BIN)/python -m benchmarks $(ARGS)

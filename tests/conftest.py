@@ -1,11 +1,13 @@
 """Fixtures that many tests share."""
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.services import RedisServer, free_port
+from tests.services import PostgresServer, RedisServer, free_port, make_postgres
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,51 @@ def new_redis() -> Iterator[Callable[..., RedisServer]]:
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_made() -> Iterator[Path]:
+    """What every PostgreSQL starts as."""
+    made = make_postgres()
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_made: Path) -> Iterator[PostgresServer]:
+    """A PostgreSQL for all ordinary tests: each takes a stream or a database of its own, none breaks it."""
+    server = PostgresServer(postgres_made)
+    try:
+        yield server.start()
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The URL of the shared PostgreSQL's database."""
+    return postgres_server.url()
+
+
+@pytest.fixture
+def new_postgres(postgres_made: Path) -> Iterator[Callable[..., PostgresServer]]:
+    """Start a PostgreSQL for one test, which may break it; on a copy of some data if given."""
+    servers: list[PostgresServer] = []
+
+    def start(data: Path = postgres_made, **settings: str) -> PostgresServer:
+        server = PostgresServer(data, **settings)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a database file that is not there yet."""
+    return f"sqlite:///{tmp_path}/streamd.db"
 
 
 @pytest.fixture

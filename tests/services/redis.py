@@ -1,43 +1,20 @@
-"""Real servers for tests: private, on a unix socket, gone with the process that started them."""
+"""A Redis of our own."""
 
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Self
 
-import pytest
 import redis
 
-__all__ = ["RedisServer", "free_port", "need"]
+from tests.services.process import Guard, need
+
+__all__ = ["RedisServer"]
 
 _START_DEADLINE = 10.0
-
-# A shell between us and the server: when we are gone, however that came, its input ends, and it ends
-# the server. It knows the server's pid by itself and kills nobody else.
-_GUARD = '"$@" & server=$!; read -r _; kill -9 "$server"; wait'
-
-
-def need(program: str) -> str:
-    """Return the path of a program, or skip the test: in CI a missing service is a failure."""
-    path = shutil.which(program)
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{program} is not installed")
-        pytest.skip(f"{program} is not installed")
-    return path
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class RedisServer:
@@ -51,7 +28,7 @@ class RedisServer:
         self.url = f"unix://{self.socket}"
         self.port = int(self._options["port"])
         """Its port on the loopback, or 0 if it has none."""
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self.pid = 0
         self.client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=10)
         """A connection of the test's own."""
@@ -61,14 +38,7 @@ class RedisServer:
         self._options |= {name.replace("_", "-"): value for name, value in options.items()}
         settings = {"unixsocket": str(self.socket), "dir": str(self.folder)} | self._options
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
-        with (self.folder / "log").open("ab") as log:
-            self._guard = subprocess.Popen(
-                ["sh", "-c", _GUARD, "guard", need("redis-server"), *words],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._guard = Guard([need("redis-server"), *words], log=self.folder / "log")
         if wait:
             self.wait()
         return self
@@ -100,7 +70,7 @@ class RedisServer:
         """End it at once, as a crash would; what it has written to its folder stays."""
         self.client.close()
         if self._guard is not None:
-            self._guard.communicate()
+            self._guard.end()
             self._guard = None
             self.socket.unlink(missing_ok=True)
 
