@@ -1,7 +1,7 @@
 """The newest entries in memory, with their posting lists: a worker's window, and the memory store's log."""
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
@@ -134,7 +134,40 @@ class Window:
                     del self._postings[term]
         self.high = max(min(self.high, seq), self.low - 1)
 
+    # The index by itself.
+
+    def terms(self) -> list[Term]:
+        """Return all terms that there are posting lists of."""
+        return list(self._postings)
+
+    def places(self, term: Term) -> Sequence[Seq]:
+        """Return the places in a term's posting list, ascending; forgotten ones may be among them."""
+        return self._postings.get(term, ())
+
+    def posted(self, term: Term, seq: Seq) -> bool:
+        """Tell whether a place is in a term's posting list."""
+        found = self.places(term)
+        at = bisect_left(found, seq)
+        return at < len(found) and found[at] == seq
+
+    def post(self, term: Term, seq: Seq) -> None:
+        """Put a place into a term's posting list, whatever the entry there says; idempotent."""
+        if not self.posted(term, seq):
+            insort(self._postings.setdefault(term, []), seq)
+
+    def unpost(self, term: Term, seq: Seq) -> None:
+        """Take a place out of a term's posting list, whatever the entry there says; idempotent."""
+        if self.posted(term, seq):
+            found = self._postings[term]
+            del found[bisect_left(found, seq)]
+            if not found:
+                del self._postings[term]
+
     # Reading.
+
+    def get(self, seq: Seq) -> Entry | None:
+        """Return the entry at a place, or None where there is none or it was forgotten."""
+        return self._entries.get(seq) if seq >= self.low else None
 
     def backward(
         self, wanted: Filter, before: Seq, *, limit: int, work: int, size: int, skip: int = 0

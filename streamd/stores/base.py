@@ -120,10 +120,12 @@ class Upkeep(ABC):
         """
 
     @abstractmethod
-    async def mend(self, add: Sequence[Posting], remove: Sequence[Posting]) -> None:
-        """Add postings to the index and remove others from it, up to 1,000 in all; idempotent.
+    async def mend(self, postings: Sequence[Posting]) -> None:
+        """Let the index agree with the log about up to 1,000 postings; idempotent.
 
-        Whoever gets StoreUnavailable calls again: some of it may have been done.
+        Each is in the index then if the entry at its place has the term, else it is not: judged and
+        written at one stroke, so that what is appended or forgotten meanwhile is not harmed. Whoever
+        gets StoreUnavailable calls again: some of it may have been done.
         """
 
 

@@ -9,10 +9,21 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Generic, TypeVar
 
 from streamd.cursor import EPOCH_BYTES, Chain
+from streamd.event import Keys
 from streamd.filters import EVERYTHING, Filter
 from streamd.log import Draft, Entry, LogState, Page, Placed, Run
 from streamd.search import search
-from streamd.stores.base import Appended, Bounds, Store, Stream, Verdict, id_reused
+from streamd.stores.base import (
+    Appended,
+    Bounds,
+    Posting,
+    Store,
+    Stream,
+    Upkeep,
+    Verdict,
+    id_reused,
+    no_stream,
+)
 from streamd.types import Seq
 from streamd.window import Window
 
@@ -68,6 +79,7 @@ class MemoryStore(Store):
     ) -> None:
         del url  # There is nothing to say about where memory is.
         limits = stream.limits
+        self._stream = stream
         self._max_events = limits.max_events or _MAX_EVENTS
         self._max_age_ms = None if limits.max_age is None else int(limits.max_age * 1000)
         self._clock = clock
@@ -80,6 +92,8 @@ class MemoryStore(Store):
         self._retention: asyncio.Task[None] | None = None
 
     async def open(self) -> LogState:
+        if not self._stream.keys:
+            raise no_stream(self._stream.name, "the memory of a new process")
         self._retention = asyncio.create_task(self._retain(), name="memory store: retention")
         return self._state()
 
@@ -104,11 +118,15 @@ class MemoryStore(Store):
             self._time = max(self._time, int(self._clock() * 1000))
             known = Appended(self._chain, [self._append_call(call) for call in calls])
             self._batches.put(batch, known)
-            self._log.forget_below(self._log.high + 1 - self._max_events)
-            self._log.sweep(2 * sum(map(len, calls)))
-            for changed in self._waiting:
-                changed.set()
+            self._grown(sum(map(len, calls)))
         return known
+
+    def _grown(self, by: int) -> None:
+        """Forget what is too much now, and tell the tails."""
+        self._log.forget_below(self._log.high + 1 - self._max_events)
+        self._log.sweep(2 * by)
+        for changed in self._waiting:
+            changed.set()
 
     def _append_call(self, call: Sequence[Draft]) -> Verdict:
         placed: list[Placed] = []
@@ -199,3 +217,62 @@ class MemoryStore(Store):
                     await changed.wait()
         finally:
             self._waiting.discard(changed)
+
+    # Upkeep.
+
+    def upkeep(self) -> Upkeep:
+        return _MemoryUpkeep(self, self._log, self._stream.keys)
+
+    def restore(self, entries: Sequence[Entry]) -> bool:
+        """See stores.base.Upkeep.restore."""
+        if entries[0].seq != self._log.high + 1 or entries[0].time < self._time:
+            return self._log.get(entries[-1].seq) == entries[-1]
+        for entry in entries:
+            self._log.append(entry)
+        self._time = entries[-1].time
+        self._grown(len(entries))
+        return True
+
+
+class _MemoryUpkeep(Upkeep):
+    def __init__(self, store: MemoryStore, log: Window, keys: Keys) -> None:
+        self._store = store
+        self._log = log
+        self._keys = keys
+
+    @property
+    def keys(self) -> Keys:
+        return self._keys
+
+    async def restore(self, entries: Sequence[Entry]) -> bool:
+        return self._store.restore(entries)
+
+    async def read(self, seqs: Sequence[Seq]) -> list[Entry]:
+        return [entry for entry in map(self._log.get, sorted(seqs)) if entry is not None]
+
+    async def missing(self, entries: Sequence[Entry]) -> list[Posting]:
+        return [
+            Posting(term, entry.seq)
+            for entry in entries
+            for term in entry.terms
+            if not self._log.posted(term, entry.seq)
+        ]
+
+    async def postings(self) -> AsyncGenerator[list[Posting]]:
+        some: list[Posting] = []
+        for term in self._log.terms():
+            for seq in list(self._log.places(term)):
+                some.append(Posting(term, seq))
+                if len(some) == _RUN_ENTRIES:
+                    yield some
+                    some = []
+        if some:
+            yield some
+
+    async def mend(self, postings: Sequence[Posting]) -> None:
+        for term, seq in postings:
+            entry = self._log.get(seq)
+            if entry is not None and term in entry.terms:
+                self._log.post(term, seq)
+            else:
+                self._log.unpost(term, seq)

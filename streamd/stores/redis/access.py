@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from streamd.cursor import Chain
 from streamd.errors import StoreUnavailable, UnknownOutcome
+from streamd.event import Keys
 from streamd.log import LogState
 from streamd.stores.base import Stream
 from streamd.stores.redis.link import Argument, Failure, Link
@@ -44,7 +45,9 @@ class Access:
         self.link = link
         self.names = Names(stream.name, link.database)
         self.deadline = stream.limits.store_deadline
-        self._keys = str(stream.keys)
+        self.keys = stream.keys
+        """Those that the stream has, once it is open."""
+        self._stream = stream
         self._random = random
         self._new_epoch = new_epoch
         self._chain: Chain | None = None
@@ -52,9 +55,11 @@ class Access:
     async def take_over(self, timeout: float) -> LogState:
         """Open the log on the server that is there now; raise Failure."""
         names = self.names
-        arguments = ("", self._new_epoch(), self._keys, _SCHEMA, names.channel)
+        arguments = ("", self._new_epoch(), str(self._stream.keys), _SCHEMA, names.channel)
         reply = await self.link.run(OPEN, (names.meta, names.log), arguments, timeout=timeout)
         state = read_state(reply, None)
+        if not self._stream.keys:
+            self.keys = Keys.parse(reply[4].decode(), self._stream.limits)
         if state.chain != self._chain:
             self._chain = state.chain
         return state
@@ -120,6 +125,8 @@ def unavailable(failure: Failure) -> StoreUnavailable:
     """Return what callers get to see of a failure."""
     if failure.code == "KEYS":
         return StoreUnavailable("the stream in Redis now has other keys than this server")
+    if failure.code == "ABSENT":
+        return StoreUnavailable("the stream in Redis is gone")
     if failure.code == "SCHEMA":
         return StoreUnavailable("the stream in Redis was written by another version of streamd")
     return StoreUnavailable(f"the store is not available: {failure.sentence}")

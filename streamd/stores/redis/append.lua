@@ -14,7 +14,6 @@ end
 local head = state.head
 local CALLS, DRAFTS = tonumber(ARGV[8]), tonumber(ARGV[9])
 local FIRST_DRAFT = 10 + CALLS
-local CHUNK = 2000 -- values given to unpack, whose limit is 7,999
 
 local function reply(record)
   local result = answer(state)
@@ -130,9 +129,7 @@ local function remember(new, old, name, since, lifetime, values)
     end
     redis.call('HSET', KEYS[1], name, now)
   end
-  for from = 1, #values, CHUNK do
-    redis.call('HSET', new, unpack(values, from, math.min(from + CHUNK - 1, #values)))
-  end
+  call_with('HSET', new, values)
   redis.call('PEXPIRE', new, 2 * lifetime + 60000)
 end
 
@@ -147,61 +144,26 @@ if fresh[1] then
   remember(KEYS[3], KEYS[4], 'ids_since', tonumber(state[2]), id_lifetime, values)
 end
 
--- The log, and the entries as all workers get them: `epoch floor length…`, newline, entries.
-local part, lengths, size = {}, {}, 0
-local function publish()
-  local lead = state.epoch .. ' ' .. string.format('%.0f', state.floor) .. ' '
-  redis.call('PUBLISH', ARGV[6], lead .. table.concat(lengths, ' ') .. '\n' .. table.concat(part))
-  part, lengths, size = {}, {}, 0
-end
-
 local fields = {}
 local stamp = string.format(' %.0f ', now)
 for d = 1, DRAFTS do
   local seq = seqs[d]
   if seq then
     local text = string.format('%.0f', seq)
-    local entry = text .. stamp .. draft_at(d)
     seqs[d] = text
     fields[#fields + 1] = text
-    fields[#fields + 1] = entry
-    if #fields >= CHUNK then
-      redis.call('ZADD', KEYS[2], unpack(fields))
-      fields = {}
-    end
-    if size > 0 and size + #entry > tonumber(ARGV[7]) then
-      publish()
-    end
-    part[#part + 1] = entry
-    lengths[#lengths + 1] = #entry
-    size = size + #entry
+    fields[#fields + 1] = text .. stamp .. draft_at(d)
   end
 end
-if fields[1] then
-  redis.call('ZADD', KEYS[2], unpack(fields))
-end
+store_entries(state, fields, ARGV[6], ARGV[7])
 
 local at = FIRST_DRAFT + 3 * DRAFTS
 for key = 7, #KEYS do
   local count, posted = tonumber(ARGV[at]), {}
   for i = at + 1, at + count do
-    local seq = seqs[tonumber(ARGV[i])]
-    if seq then
-      posted[#posted + 1] = seq
-      posted[#posted + 1] = seq
-      if #posted >= CHUNK then
-        redis.call('ZADD', KEYS[key], unpack(posted))
-        posted = {}
-      end
-    end
+    posted[#posted + 1] = seqs[tonumber(ARGV[i])]
   end
-  if posted[1] then
-    redis.call('ZADD', KEYS[key], unpack(posted))
-  end
+  post(KEYS[key], posted)
   at = at + count + 1
-end
-
-if size > 0 then
-  publish()
 end
 return reply(record)

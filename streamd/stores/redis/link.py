@@ -87,7 +87,7 @@ def _refusal(error: driver.RedisError) -> Failure:
         return Failure(code, _PASSING[code], repeat=True)
     if code in _LASTING:
         return Failure(code, _LASTING[code], repeat=False)
-    if code in ("NOSCRIPT", "KEYS", "SCHEMA"):
+    if code in ("NOSCRIPT", "ABSENT", "KEYS", "SCHEMA"):
         return Failure(code, text, repeat=False)
     # A defect of a script shows in its middle: what it had written by then stays.
     logger.error("Redis answered with an unexpected error: %s", text)

@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 -- Make this tenure the owner of the log: where it was another's, a new epoch begins behind the newest
 -- entry that is left, and the old one is closed there.
--- KEYS: meta, log.  ARGV: "", a fresh epoch, the declared keys, the schema's version, the channel.
+-- KEYS: meta, log.  ARGV: "", a fresh epoch, the declared keys ('' for those that the stream has), the
+--   schema's version, the channel.
+-- Reply: state, the stream's keys.
 
 local mine = tenure()
 if not mine then
@@ -29,20 +31,23 @@ if not epoch then
   if redis.call('EXISTS', KEYS[2]) == 1 then
     return redis.error_reply('BROKEN the stream has entries, but its meta key is gone')
   end
+  if ARGV[3] == '' then
+    return redis.error_reply('ABSENT the stream is not there')
+  end
   redis.call(
     'HSET', KEYS[1], 'epoch', ARGV[2], 'owner', mine, 'chain', '', 'head', 0, 'floor', 1,
     'swept', 0, 'time', 0, 'ids_since', 0, 'batches_since', 0, 'keys', ARGV[3], 'schema', ARGV[4]
   )
-  return {ARGV[2], '', 0, 1}
+  return {ARGV[2], '', 0, 1, ARGV[3]}
 end
 if meta[7] ~= ARGV[4] then
   return redis.error_reply('SCHEMA ' .. meta[7])
 end
-if meta[6] ~= ARGV[3] then
+if ARGV[3] ~= '' and meta[6] ~= ARGV[3] then
   return redis.error_reply('KEYS ' .. meta[6])
 end
 if owner == mine then
-  return {epoch, chain, head, floor}
+  return {epoch, chain, head, floor, meta[6]}
 end
 
 -- The chain is `epoch:last epoch:last …`. Cursors up to floor - 2 have expired, whatever their epoch.
@@ -59,4 +64,4 @@ if tonumber(head) > last or not kept[1] and tonumber(floor) == 1 then
 end
 chain = table.concat(kept, ' ')
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'owner', mine, 'chain', chain)
-return {ARGV[2], chain, head, floor}
+return {ARGV[2], chain, head, floor, meta[6]}

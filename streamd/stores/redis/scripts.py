@@ -5,6 +5,7 @@ All keys of a stream begin with its hash tag, so that a cluster keeps them in on
 colon and nothing else begins with one, so no value can collide with another key.
 """
 
+import re
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
@@ -14,15 +15,26 @@ from streamd.types import Term
 __all__ = [
     "APPEND",
     "EXPIRED",
+    "MEND",
+    "MESSAGE_BYTES",
+    "MISSING",
     "OPEN",
+    "PLACES",
+    "READ",
     "REMOVE",
+    "RESTORE",
     "RETAIN",
     "SCAN",
     "SEARCH",
     "STATE",
+    "TERMS",
     "Names",
     "Script",
 ]
+
+
+MESSAGE_BYTES = 1 << 20
+"""Bytes of one message that tells of new entries, roughly; one entry may be larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +46,31 @@ class Script:
     digest: str
 
 
-def _load(name: str) -> Script:
+def _load(name: str, *shared: str) -> Script:
     folder = files(__package__)
+    own, *parts = [
+        folder.joinpath(f"{each}.lua").read_bytes() for each in (name, "common", *shared)
+    ]
     # The first line must stay the first: it says how Redis is to treat the script.
-    first, _, rest = folder.joinpath(f"{name}.lua").read_bytes().partition(b"\n")
-    source = b"\n".join((first, folder.joinpath("common.lua").read_bytes(), rest))
+    first, _, rest = own.partition(b"\n")
+    source = b"\n".join((first, *parts, rest))
     return Script(name, source, sha1(source, usedforsecurity=False).hexdigest())
 
 
 OPEN = _load("open")
 STATE = _load("state")
-APPEND = _load("append")
+APPEND = _load("append", "writing")
 SCAN = _load("scan")
 SEARCH = _load("search")
 RETAIN = _load("retain")
 EXPIRED = _load("expired")
 REMOVE = _load("remove")
+RESTORE = _load("restore", "writing")
+READ = _load("read")
+MISSING = _load("missing")
+TERMS = _load("terms")
+PLACES = _load("places")
+MEND = _load("mend", "writing")
 
 
 class Names:
@@ -64,6 +85,7 @@ class Names:
         "meta",
         "old_batches",
         "old_ids",
+        "pattern",
         "tag",
     )
 
@@ -83,7 +105,13 @@ class Names:
         """Who removes what is no longer retained."""
         # Channels are the same in all databases of a server.
         self.channel = f"{tag}entries@{database}"
+        self.pattern = re.sub(r"([][*?\\^-])", r"\\\1", self.term("")) + "*"
+        """What the keys of all terms are like, for SCAN."""
 
     def term(self, term: Term) -> str:
         """Return the key of a term's places: a sorted set, the score being the place."""
         return f"{self.tag}:{term}"
+
+    def term_of(self, name: str) -> Term:
+        """Return the term of whose places this is the key."""
+        return name[len(self.tag) + 1 :]

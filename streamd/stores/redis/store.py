@@ -9,20 +9,20 @@ from streamd.cursor import EPOCH_BYTES, Chain
 from streamd.errors import StartupError
 from streamd.filters import Filter
 from streamd.log import Draft, LogState, Page, Run
-from streamd.stores.base import Appended, Bounds, Store, Stream
+from streamd.stores.base import Appended, Bounds, Store, Stream, Upkeep, no_stream
 from streamd.stores.redis.access import Access
 from streamd.stores.redis.link import Argument, Failure, Link, read_url
 from streamd.stores.redis.reading import Reader
 from streamd.stores.redis.replies import list_calls, read_verdicts
 from streamd.stores.redis.retention import Sweeper
-from streamd.stores.redis.scripts import APPEND
+from streamd.stores.redis.scripts import APPEND, MESSAGE_BYTES
 from streamd.stores.redis.tail import Follower
+from streamd.stores.redis.upkeep import RedisUpkeep
 from streamd.types import Seq
 
 __all__ = ["RedisStore"]
 
 _OLDEST = (7, 0)
-_MESSAGE_BYTES = 1 << 20
 _BATCH_LIFETIME = 30.0
 """Seconds that a batch is remembered at least, for whoever did not get its answer."""
 _TRY_AGAIN = 0.1
@@ -103,6 +103,8 @@ class RedisStore(Store):
                     f"stream {stream.name!r} in {where} has the keys {told}, not {stream.keys}: "
                     "start with its keys, or take another stream"
                 )
+            case "ABSENT":
+                return no_stream(stream.name, where)
             case "SCHEMA":
                 return StartupError(
                     f"stream {stream.name!r} in {where} was written by another version of streamd "
@@ -137,7 +139,7 @@ class RedisStore(Store):
             int(max(limits.store_deadline * 2, _BATCH_LIFETIME) * 1000),
             limits.max_events or 0,
             names.channel,
-            _MESSAGE_BYTES,
+            MESSAGE_BYTES,
         ]
         state, (record,) = await self._access.run(
             APPEND, keys, (*arguments, *counts, *drafts), writes=True
@@ -164,3 +166,8 @@ class RedisStore(Store):
         finally:
             self._tails.discard(follower)
             await follower.aclose()
+
+    # Upkeep.
+
+    def upkeep(self) -> Upkeep:
+        return RedisUpkeep(self._access, max_events=self._limits.max_events)
