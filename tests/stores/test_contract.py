@@ -1,8 +1,7 @@
 """The contract of streamd.stores.base, held against every store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +16,7 @@ from streamd.stores.base import Bounds, Store
 from tests.stores.model import Append, Model, ReadAfter, ReadNewest, actions
 from tests.stores.worlds import (
     PLENTY,
+    SHARED,
     Kind,
     Streams,
     batch_id,
@@ -30,36 +30,6 @@ from tests.stores.worlds import (
     read_all,
     wanted,
 )
-
-REDIS = pytest.param("redis", id="redis", marks=pytest.mark.redis)
-STORES = [pytest.param("memory", id="memory"), REDIS]
-SHARED = [REDIS]
-"""Stores that several processes may open on one stream."""
-
-
-@pytest.fixture(params=STORES)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    name = request.param
-    url = "memory:" if name == "memory" else request.getfixturevalue(f"{name}_url")
-    return Kind(name, url)
-
-
-@pytest.fixture
-async def open_new(kind: Kind) -> AsyncIterator[Callable[..., Any]]:
-    """Open stores on one stream; the limits are given by name."""
-    streams = Streams(kind)
-    async with AsyncExitStack() as stack:
-
-        async def open_one(**limits: Any) -> Store:
-            return await stack.enter_async_context(streams.new(**limits))
-
-        yield open_one
-
-
-@pytest.fixture
-async def store(open_new: Callable[..., Any]) -> Store:
-    return await open_new()
-
 
 # State.
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+import pytest
+
 from streamd.event import Keys, draft_event
 from streamd.filters import EVERYTHING, Filter, parse_filter
 from streamd.limits import Limits
@@ -21,8 +23,15 @@ DEADLINE = 10.0
 """Seconds that a test waits for what must come."""
 
 
+REDIS = pytest.param("redis", id="redis", marks=pytest.mark.redis)
+STORES = [pytest.param("memory", id="memory"), REDIS]
+"""All kinds of stores; `x_url` is the fixture that tells where one is."""
+SHARED = [REDIS]
+"""Stores that several processes may open on one stream."""
+
+
 class Kind(NamedTuple):
-    """A kind of store, as the table of the contract suite lists them."""
+    """A kind of store, as the table lists them."""
 
     name: str
     url: str
