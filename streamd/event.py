@@ -171,7 +171,7 @@ def _dump(event: dict[str, Any], limits: Limits) -> bytes:
         # Of what orjson has read it fails to write two things: over 254 levels, and the mark that
         # jsonrpc leaves for an integer out of range.
         limits.check("nesting", _depth(event))
-        raise InvalidParams("the event has an integer outside -2^63 … 2^64-1") from None
+        raise InvalidParams("the event has an integer outside -2^63 to 2^64-1") from None
     if len(body) > limits.event_bytes:
         raise LimitExceeded("event_bytes", limits.event_bytes, len(body))
     # No event of fewer brackets can be deeper; most events are done with here.

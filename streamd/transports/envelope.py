@@ -16,8 +16,6 @@ from streamd.types import Json, JsonObject
 
 __all__ = ["Envelope", "read_envelope"]
 
-_BY_POSITION = ("start", "end")
-
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -37,24 +35,37 @@ class Envelope:
             raise InvalidRequest("args must be a list and kwargs an object")
         if self.method == "items":
             return "items", self._items_params()
+        if self.method == "insert":
+            return "insert", self._insert_params()
         if self.args and self.kwargs:
             raise InvalidParams(f"{self.method} takes args or kwargs, not both")
         return self.method, self.args or self.kwargs
 
     def _items_params(self) -> JsonObject:
         """Take start and end by position or by name; every other name is a key."""
-        if len(self.args) > len(_BY_POSITION):
-            raise InvalidParams(f"items takes at most {len(_BY_POSITION)} args")
-        params: JsonObject = dict(zip(_BY_POSITION, self.args, strict=False))
-        wanted: JsonObject = {}
-        for name, value in self.kwargs.items():
-            if name in params:
-                raise InvalidParams(f"items has two values for {name}")
-            if name in _BY_POSITION:
-                params[name] = value
-            else:
-                wanted[name] = value
+        params = self._by_name("start", "end")
+        wanted = {name: params.pop(name) for name in [*params] if name not in ("start", "end")}
         return {"filter": wanted, **params}
+
+    def _insert_params(self) -> JsonObject:
+        """Take what AwesomeStream's insert took, `data` and `date`, or ours by name."""
+        params = self._by_name("data", "date")
+        if params.pop("date", None) is not None:
+            raise InvalidParams("insert takes no date: the store gives each event its time")
+        if "data" in params and "event" in params:
+            raise InvalidParams("insert has two values for event")
+        if "data" in params:
+            params["event"] = params.pop("data")
+        return params
+
+    def _by_name(self, *names: str) -> JsonObject:
+        """Return args and kwargs together, as a function with these parameters would take them."""
+        if len(self.args) > len(names):
+            raise InvalidParams(f"{self.method} takes at most {len(names)} args")
+        params: JsonObject = dict(zip(names, self.args, strict=False))
+        if twice := params.keys() & self.kwargs.keys():
+            raise InvalidParams(f"{self.method} has two values for {min(twice)}")
+        return {**params, **self.kwargs}
 
     def result(self, result: bytes) -> bytes:
         """Return the answer with a result, given as JSON."""
@@ -62,7 +73,8 @@ class Envelope:
 
     def error(self, error: CallError) -> bytes:
         """Return the answer that tells of an error; this envelope has room for a text only."""
-        text = orjson.dumps(error.message)
+        # Python 2 can't show an exception whose text is not ASCII.
+        text = orjson.dumps(error.message.encode("ascii", "backslashreplace").decode())
         return b'{"id":%b,"result":null,"error":%b}' % (self.id, text)
 
 

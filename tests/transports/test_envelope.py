@@ -69,13 +69,33 @@ def test_an_id_is_told_as_it_was_unless_it_can_not_be_written(ident: bytes, told
     assert found.id == told
 
 
+@pytest.mark.parametrize(
+    ("args", "kwargs", "params"),
+    [
+        ([{"user": 1}], {}, {"event": {"user": 1}}),
+        ([{"user": 1}, None], {}, {"event": {"user": 1}}),
+        ([{"user": 1}], {"date": None}, {"event": {"user": 1}}),
+        ([{"user": 1}], {"id": "x"}, {"event": {"user": 1}, "id": "x"}),
+        ([], {"data": {"user": 1}}, {"event": {"user": 1}}),
+        ([], {"event": {"user": 1}, "id": "x"}, {"event": {"user": 1}, "id": "x"}),
+        ([], {}, {}),
+    ],
+)
+def test_insert(args: list[Any], kwargs: dict[str, Any], params: dict[str, Any]) -> None:
+    assert envelope(method="insert", args=args, kwargs=kwargs).to_call() == ("insert", params)
+
+
+@pytest.mark.parametrize(
+    "members", [{"args": [{}, 1262304000.0]}, {"args": [{}], "kwargs": {"date": 1262304000}}]
+)
+def test_a_date_is_refused_by_its_name(members: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParams, match="date"):
+        envelope(method="insert", **members).to_call()
+
+
 def test_other_methods() -> None:
-    event = {"user": 1}
-    assert envelope(method="insert", args=[event]).to_call() == ("insert", [event])
-    assert envelope(method="insert", kwargs={"event": event}).to_call() == (
-        "insert",
-        {"event": event},
-    )
+    assert envelope(method="history", args=[{"user": 1}]).to_call() == ("history", [{"user": 1}])
+    assert envelope(method="history", kwargs={"limit": 3}).to_call() == ("history", {"limit": 3})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +107,10 @@ def test_other_methods() -> None:
         {"method": "items", "kwargs": []},
         {"method": "items", "args": [1, 2, 3]},
         {"method": "items", "args": [1], "kwargs": {"start": 1}},
-        {"method": "insert", "args": [{}], "kwargs": {"id": "x"}},
+        {"method": "insert", "args": [{}, None, "x"]},
+        {"method": "insert", "args": [{}], "kwargs": {"data": {}}},
+        {"method": "insert", "args": [{}], "kwargs": {"event": {}}},
+        {"method": "history", "args": [{}], "kwargs": {"limit": 3}},
     ],
 )
 def test_what_can_be_no_call(members: dict[str, Any]) -> None:
@@ -113,3 +136,8 @@ def test_errors_are_texts() -> None:
     answer = orjson.loads(call.error(InvalidParams('no "such" thing', key="x")))
     assert answer == {"id": 1, "result": None, "error": 'no "such" thing'}
     assert "store" in orjson.loads(call.error(StoreUnavailable()))["error"]
+
+
+def test_errors_are_ascii_which_is_all_that_python_2_shows() -> None:
+    answer = orjson.loads(envelope(method="items").error(InvalidParams("no key 'größe'")))
+    assert answer["error"] == "no key 'gr\\xf6\\xdfe'"

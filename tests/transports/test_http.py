@@ -98,6 +98,42 @@ async def test_story_of_awesomestream(server: RunningServer) -> None:
         assert await old("items", 1, 3, user=[23, 291]) == [friend, watch]
 
 
+def awesomestream(length: int, body: str) -> bytes:
+    """What AwesomeStream 0.1's client sends on Python 2.7, to the last byte: each call on a connection of its own."""
+    head = (
+        "POST / HTTP/1.1\r\n"
+        "Host: 127.0.0.1:9997\r\n"
+        "Accept-Encoding: identity\r\n"
+        f"Content-Length: {length}\r\n"
+        "Content-Type: application/json\r\n\r\n"
+    )
+    return (head + body).encode("ascii")
+
+
+async def test_bytes_of_awesomestreams_own_client(server: RunningServer) -> None:
+    insert = awesomestream(
+        137,
+        '{"kwargs": {}, "args": [{"kind": "friend", "user": 23, "friend": 291}], '
+        '"id": "97f55e2e-e788-11f1-85f6-02fc00000001", "method": "insert"}',
+    )
+    items = awesomestream(
+        130,
+        '{"kwargs": {"kind": "friend", "user": [23, 291]}, "args": [1, 3], '
+        '"id": "9814c05c-e788-11f1-85f6-02fc00000001", "method": "items"}',
+    )
+    for _ in range(3):
+        answer = (await ask(server, insert)).json
+        assert answer["id"] == "97f55e2e-e788-11f1-85f6-02fc00000001"
+        assert (answer["result"]["duplicate"], answer["error"]) == (False, None)
+    response = await ask(server, items)
+    assert response.status == 200
+    assert response.json == {
+        "id": "9814c05c-e788-11f1-85f6-02fc00000001",
+        "result": [{"kind": "friend", "user": 23, "friend": 291}] * 2,
+        "error": None,
+    }
+
+
 @pytest.mark.parametrize(
     "body",
     [
