@@ -1,7 +1,7 @@
 # streamd. `make serve` runs it and `make test` checks it; each sets up what it needs, once.
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := -e clients/python -e '.[postgresql,redis]'
+PACKAGES := -e 'clients/python[sync]' -e '.[postgresql,redis]'
 DECLARED := pyproject.toml clients/python/pyproject.toml
 APT := apt-get -qq -o Dpkg::Use-Pty=0
 POSTGRES := { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1
