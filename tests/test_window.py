@@ -223,3 +223,22 @@ def test_below_the_window_nothing_is_found_and_nothing_claimed(before: int) -> N
     found = window.backward(EVERYTHING, before, limit=5, work=5, size=5)
     assert found.entries == []
     assert found.reached >= min(before, window.low)
+
+
+def test_the_index_can_be_changed_by_itself() -> None:
+    window = Window()
+    for seq in range(1, 4):
+        window.append(Entry(seq, 0, ("user:1",), b""))
+    for _ in range(2):
+        window.unpost("user:1", 2)
+        window.post("user:2", 3)
+        window.post("user:2", 1)
+        window.unpost("user:3", 1)
+    assert [(term, window.places(term)) for term in window.terms()] == [
+        ("user:1", [1, 3]),
+        ("user:2", [1, 3]),
+    ]
+    assert [window.posted("user:1", seq) for seq in range(5)] == [False, True, False, True, False]
+    for seq in (1, 3):
+        window.unpost("user:2", seq)
+    assert window.terms() == ["user:1"]
