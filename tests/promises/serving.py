@@ -37,8 +37,8 @@ class Daemon:
         """Its WebSocket address."""
         return f"ws://127.0.0.1:{self.port}/"
 
-    async def start(self) -> None:
-        """Start it and wait until it answers that it is ready."""
+    async def launch(self) -> None:
+        """Start it."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("STREAMD_")}
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "streamd", "serve", "--port", str(self.port), *self.options),
@@ -47,6 +47,11 @@ class Daemon:
             env=environment,
         )
         self._reader = asyncio.create_task(self._read())
+
+    async def start(self) -> None:
+        """Start it and wait until it answers that it is ready."""
+        await self.launch()
+        assert self.process
         async with asyncio.timeout(START_DEADLINE):
             while not await self.is_ready():
                 assert self.process.returncode is None, self.output.decode()

@@ -42,10 +42,14 @@ class Wire:
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (parts.hostname, parts.port))
-        connection = await connect(
-            url, sock=sock, compression=None, max_size=None, max_queue=2, ping_interval=None
-        )
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (parts.hostname, parts.port))
+            connection = await connect(
+                url, sock=sock, compression=None, max_size=None, max_queue=2, ping_interval=None
+            )
+        except BaseException:
+            sock.close()
+            raise
         return cls(connection, notified)
 
     async def _read(self) -> None:
@@ -84,6 +88,9 @@ class Wire:
         if answered is not None:
             self._answered[number] = answered
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        if self._reader.done():
+            future.set_exception(ConnectionError("the connection is gone"))
+            return future
         call = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         self._sending = asyncio.ensure_future(self._socket.send(orjson.dumps(call).decode()))
         self._sending.add_done_callback(lambda sent: sent.cancelled() or sent.exception())
