@@ -130,7 +130,8 @@ class Window:
             for term in entry.terms:
                 postings = self._postings[term]
                 postings.pop()
-                if not postings:
+                # Of places that were swept already, no sweep will rid it.
+                if not postings or postings[-1] < self._oldest:
                     del self._postings[term]
         self.high = max(min(self.high, seq), self.low - 1)
 

@@ -242,3 +242,12 @@ def test_the_index_can_be_changed_by_itself() -> None:
     for seq in (1, 3):
         window.unpost("user:2", seq)
     assert window.terms() == ["user:1"]
+
+
+def test_a_posting_list_that_is_rewound_to_what_was_swept_is_gone() -> None:
+    window = Window()
+    for seq in (1, 2):
+        window.append(Entry(seq, 0, ("user:1",), b""))
+    window.trim(1, MANY, MANY)
+    window.rewind(1)
+    assert window.terms() == []
