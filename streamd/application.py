@@ -9,7 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamd.config import Settings
 from streamd.errors import StartupError
+from streamd.logs import set_up_logs
 from streamd.stores import open_store
+from streamd.stores.base import Store, Stream
 from streamd.transports.gate import Gate
 from streamd.transports.http import http_app
 from streamd.transports.websocket import text_frame
@@ -26,7 +28,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.failure: StartupError | None = None
+        self.failure: Exception | None = None
         """Why it did not open."""
         self.gate: Gate | None = None
         self._http: ASGIApp | None = None
@@ -41,12 +43,16 @@ class Application:
 
     async def _live(self, state: dict[str, Any], receive: Receive, send: Send) -> None:
         await receive()
+        if self._in_worker_process:
+            set_up_logs()
         try:
             await self.open()
-        except StartupError as exc:
+        except Exception as exc:
             self.failure = exc
-            # In a worker process there is nobody else to say it.
-            message = str(exc) if self.settings.workers > 1 else ""
+            # In a worker process there is nobody else to say it; uvicorn logs what is raised.
+            if self._in_worker_process and not isinstance(exc, StartupError):
+                raise
+            message = str(exc) if self._in_worker_process else ""
             await send({"type": "lifespan.startup.failed", "message": message})
             return
         state["gate"] = self.gate
@@ -56,10 +62,14 @@ class Application:
         await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
+    @property
+    def _in_worker_process(self) -> bool:
+        return self.settings.workers > 1
+
     def _mind_supervisor(self) -> None:
         """Stop when the supervisor is gone, however that came: its port is wanted by the next one."""
         supervisor = multiprocessing.parent_process()
-        if self.settings.workers > 1 and supervisor is not None:
+        if self._in_worker_process and supervisor is not None:
             loop = asyncio.get_running_loop()
 
             def stop() -> None:
@@ -72,11 +82,23 @@ class Application:
         """Open the store and begin to serve; raise StartupError."""
         stream = self.settings.to_stream()
         door = self.settings.to_door()
-        worker = Worker(open_store(self.settings.store, stream), stream, frame=text_frame)
+        worker = Worker(self._make_store(stream), stream, frame=text_frame)
         await worker.open()
         self.gate = Gate(worker, door)
         self._http = http_app(self.gate)
         self.gate.open()
+
+    def _make_store(self, stream: Stream) -> Store:
+        make = self.settings.store
+        if isinstance(make, str):
+            return open_store(make, stream)
+        store = make(stream)
+        if not isinstance(store, Store):
+            kind = type(store).__name__
+            raise StartupError(
+                f"the store {self.settings.store_name} must be a streamd.Store, got {kind}"
+            )
+        return store
 
     async def aclose(self) -> None:
         """End everything; idempotent."""

@@ -8,7 +8,9 @@ but the limit `keys`: that name says which keys there are.
 import dataclasses
 import difflib
 import os
+import pickle
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,8 +35,10 @@ from pydantic_settings import (
 from streamd.errors import StartupError
 from streamd.event import Keys
 from streamd.limits import Limits
+from streamd.options import StoreMaker
 from streamd.stores.base import Stream
 from streamd.transports.door import Door
+from streamd.units import read_duration, read_size
 
 __all__ = ["LIMITS", "PREFIX", "Settings", "load_settings", "without_secrets"]
 
@@ -44,24 +48,10 @@ PREFIX = "STREAMD_"
 _NOT_OURS = ("STREAMD_TEST_", "STREAMD_URL")
 """Names in the environment that mean something to tests and to clients."""
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
-_SIZE = re.compile(r"(\d+)\s*((?:[KMG]i)?B)?")
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-# Each returns what it can't read as it is: pydantic then says that it is of the wrong type.
-
-
-def _read_duration(value: object) -> object:
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    return value if match is None else float(match[1]) * _SECONDS[match[2] or "s"]
-
-
-def _read_size(value: object) -> object:
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    return value if match is None else int(match[1]) * _BYTES[match[2] or "B"]
+# What they can't read they return as it is: pydantic then says that it is of the wrong type.
 
 
 def _read_none(value: object) -> object:
@@ -84,6 +74,8 @@ def _join_texts(value: object) -> object:
 _AS_TEXTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array"}]})
 _Texts = Annotated[list[str], NoDecode, BeforeValidator(_read_texts), _AS_TEXTS]
 _Joined = Annotated[str, BeforeValidator(_join_texts), _AS_TEXTS]
+_Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
+_Maker = Annotated[StoreMaker, WithJsonSchema({"type": "maker"})]
 
 
 def _limit_settings() -> dict[str, Any]:
@@ -104,10 +96,10 @@ def _setting_type(name: str, declared: Any) -> Any:
         number: Any = Annotated[int, Field(ge=1)]
         if name.endswith("_bytes"):
             units = Field(examples=["64KiB", "1MiB"])
-            number = Annotated[number, units, BeforeValidator(_read_size)]
+            number = Annotated[number, units, BeforeValidator(read_size)]
     else:
         seconds = Field(gt=0, allow_inf_nan=False, examples=["90s", "15m", "12h", "30d"])
-        number = Annotated[float, seconds, BeforeValidator(_read_duration)]
+        number = Annotated[float, seconds, BeforeValidator(read_duration)]
     if declared in (int | None, float | None):
         return Annotated[number | None, BeforeValidator(_read_none)]
     return number
@@ -132,7 +124,7 @@ class Settings(_LimitSettings):
     keys: _Joined = Field(
         "user,kind,repo", description="declared keys: name or name=path, with commas"
     )
-    store: str = Field(
+    store: _Url | _Maker = Field(
         "memory:", description="URL of the store: memory:, redis://, rediss:// or unix://"
     )
     stream: str = Field("streamd", description="name of the stream within the store")
@@ -152,7 +144,7 @@ class Settings(_LimitSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put flags first, then the environment, then the file that one of them names."""
         path = init_settings().get("config") or env_settings().get("config")
-        file = _read_toml(Path(path)) if isinstance(path, (str, Path)) else {}
+        file = _read_toml(Path(path)) if isinstance(path, (str, os.PathLike)) else {}
         return init_settings, env_settings, InitSettingsSource(settings_cls, file)
 
     @field_validator("stream")
@@ -176,6 +168,13 @@ class Settings(_LimitSettings):
         """Return the door; raise StartupError for hosts or origins that can't be."""
         return Door(hosts=[self.host, *self.allow_host], origins=self.allow_origin)
 
+    @property
+    def store_name(self) -> str:
+        """What the store is called where people see it: no secret is in it."""
+        if isinstance(self.store, str):
+            return without_secrets(self.store)
+        return getattr(self.store, "__qualname__", type(self.store).__name__)
+
     def check(self) -> None:
         """Raise StartupError for what no server can be started with."""
         self.to_stream()
@@ -183,7 +182,17 @@ class Settings(_LimitSettings):
         limits = self.limits
         if limits.pong >= limits.ping:
             raise StartupError("pong must be less than ping: a verdict comes before the next ping")
-        if self.workers > 1 and self.store.lower().startswith("memory:"):
+        if self.workers > 1:
+            self._check_shared()
+
+    def _check_shared(self) -> None:
+        if not isinstance(self.store, str):
+            if not _importable(self.store):
+                raise StartupError(
+                    f"workers must be 1 with the store {self.store_name}, which other processes can't "
+                    "import; for more define it by name at the top level of a module or script"
+                )
+        elif self.store.lower().startswith("memory:"):
             raise StartupError(
                 "workers must be 1 with the store memory:, whose events only one process sees; "
                 "for more name a store that they can share, such as --store redis://localhost"
@@ -199,6 +208,16 @@ def load_settings(**flags: Any) -> Settings:
         raise StartupError("; ".join(_sentences(exc))) from None
     settings.check()
     return settings
+
+
+def _importable(maker: StoreMaker) -> bool:
+    """Tell whether a worker process gets it: pickle sends a name, which it imports."""
+    try:
+        sent = pickle.dumps(maker)
+    except (AttributeError, TypeError, pickle.PicklingError):
+        return False
+    # What was typed into an interpreter is nowhere to be imported from.
+    return b"__main__" not in sent or hasattr(sys.modules["__main__"], "__file__")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -247,6 +266,8 @@ _WORDS = {
     "string": "a text",
     "array": "a list of texts",
     "path": "a path",
+    "uri": "a URL",
+    "maker": "a function or class that makes a store of a Stream",
     "null": "none",
 }
 """Type or format in a JSON Schema → what people call it."""

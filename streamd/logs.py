@@ -1,9 +1,10 @@
 """Logs: to stderr, one line each; of peers neither events nor headers, and their faults without tracebacks."""
 
 import logging
+import logging.config
 from typing import Any
 
-__all__ = ["LOGGING", "NoStartupFailure"]
+__all__ = ["NoStartupFailure", "set_up_logs"]
 
 
 class NoStartupFailure(logging.Filter):
@@ -14,7 +15,7 @@ class NoStartupFailure(logging.Filter):
         return "startup failed" not in record.getMessage()
 
 
-LOGGING: dict[str, Any] = {
+_LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
@@ -34,4 +35,9 @@ LOGGING: dict[str, Any] = {
         "streamd.websocket.parser": {"level": "ERROR"},
     },
 }
-"""For logging.config.dictConfig; picklable, so that worker processes log alike."""
+
+
+def set_up_logs() -> None:
+    """Log as the daemon does, unless the program has said already where its logs go."""
+    if not logging.getLogger().handlers:
+        logging.config.dictConfig(_LOGGING)

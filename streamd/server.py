@@ -2,58 +2,40 @@
 
 import asyncio
 import contextlib
-import errno
-import logging.config
+import logging
 import math
+import multiprocessing
 import signal
 import socket
+import sys
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Unpack
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import SIGNALS
 
+from streamd.address import Address, bind, closing, resolve
 from streamd.application import Application
 from streamd.config import Settings, load_settings
 from streamd.errors import StartupError
-from streamd.logs import LOGGING
+from streamd.logs import set_up_logs
+from streamd.options import Options
 from streamd.transports import kernel
 from streamd.transports.http_protocol import HttpProtocol
 from streamd.transports.websocket import WebSocket
 
-__all__ = ["Address", "RunningServer", "bind", "run_server", "serve"]
+__all__ = ["RunningServer", "run_server", "serve", "serve_settings"]
+
+logger = logging.getLogger("streamd.server")
 
 _BACKLOG = 2048
-_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""What a machine says of an address that it does not have: localhost may name ::1 where there is no IPv6."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    @property
-    def authority(self) -> str:
-        """The host and port as URLs have them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """The URL for HTTP."""
-        return f"http://{self.authority}/"
-
-    @property
-    def ws_url(self) -> str:
-        """The URL for WebSocket."""
-        return f"ws://{self.authority}/"
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,62 +44,6 @@ class RunningServer(Address):
 
     application: Application
     """What it serves."""
-
-
-def bind(settings: Settings) -> list[socket.socket]:
-    """Return sockets bound to all that the host means; raise StartupError if one can't be had."""
-    port = settings.port
-    sockets: list[socket.socket] = []
-    absent: OSError | None = None
-    try:
-        for family, address in _resolve(settings.host, port):
-            try:
-                sockets.append(_listener(family, address, port))
-            except OSError as exc:
-                if exc.errno not in _ABSENT:
-                    raise
-                absent = exc
-            else:
-                # If any free port will do, all of them take the one that the first got.
-                port = sockets[0].getsockname()[1]
-        if absent is not None and not sockets:
-            raise absent
-    except (OSError, UnicodeError) as exc:
-        with _closing(sockets):
-            raise StartupError(_why_not(exc, settings)) from exc
-    return sockets
-
-
-def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        kernel.tune(listener)
-        listener.bind((address, port))
-        listener.setblocking(False)
-        listener.set_inheritable(True)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return list(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
-
-
-def _why_not(exc: OSError | UnicodeError, settings: Settings) -> str:
-    place = f"port {settings.port} of {settings.host}"
-    if isinstance(exc, (socket.gaierror, UnicodeError)):  # such as a label of 64 characters
-        return f"the host {settings.host!r} can't be resolved: choose another with --host"
-    if isinstance(exc, PermissionError):
-        return f"{place} is not ours to take: choose one above 1023 with --port"
-    if exc.errno == errno.EADDRINUSE:
-        return f"{place} is in use: stop what listens there, or choose another with --port"
-    return f"{place} can't be listened on: {exc.strerror}"
 
 
 class _Server(uvicorn.Server):
@@ -159,12 +85,12 @@ class _Server(uvicorn.Server):
             yield
             return
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        for number in _STOPPING:
             loop.add_signal_handler(number, self._on_signal, number)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in _STOPPING:
                 loop.remove_signal_handler(number)
 
     def _on_signal(self, number: int) -> None:
@@ -173,53 +99,104 @@ class _Server(uvicorn.Server):
         self.stop()
 
 
-def _config(
-    application: Application, log_config: dict[str, Any] | None = LOGGING
-) -> uvicorn.Config:
-    settings = application.settings
-    return uvicorn.Config(
-        application,
-        http=HttpProtocol,
-        ws=WebSocket,
-        lifespan="on",
-        interface="asgi3",
-        log_config=log_config,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        workers=settings.workers,
-        backlog=_BACKLOG,
-        timeout_keep_alive=math.ceil(settings.limits.header_deadline),
-        # A backstop: the gate ends everything when its time is over.
-        timeout_graceful_shutdown=math.ceil(settings.limits.drain) + 1,
-    )
+class _Config(uvicorn.Config):
+    """uvicorn's settings, without what it does to the logs of the whole process."""
+
+    def __init__(self, application: Application) -> None:
+        limits = application.settings.limits
+        super().__init__(
+            application,
+            http=HttpProtocol,
+            ws=WebSocket,
+            lifespan="on",
+            interface="asgi3",
+            server_header=False,
+            proxy_headers=False,
+            workers=application.settings.workers,
+            backlog=_BACKLOG,
+            timeout_keep_alive=math.ceil(limits.header_deadline),
+            # A backstop: the gate ends everything when its time is over.
+            timeout_graceful_shutdown=math.ceil(limits.drain) + 1,
+        )
+
+    def configure_logging(self) -> None:
+        """Leave the logs to whoever runs the server."""
 
 
-def serve(settings: Settings, on_started: Callable[[Address], None] = lambda address: None) -> None:
-    """Serve until a signal says to stop; raise StartupError if it can't be started."""
-    logging.config.dictConfig(LOGGING)
-    settings.check()
+# In the foreground.
+
+
+def _log_start(address: Address) -> None:
+    logger.info("serving %s and %s", address.ws_url, address.url)
+
+
+def serve(
+    *, on_started: Callable[[Address], None] = _log_start, **options: Unpack[Options]
+) -> None:
+    """Serve until SIGINT (Ctrl-C) or SIGTERM; then end in order and return.
+
+    It is for the main thread of a program that does nothing else meanwhile. The signals' handlers
+    are afterwards what they were. It logs to stderr, unless the program has set up logging before,
+    and lets the process open as many files as the system allows.
+
+    With several workers, each is a process that imports the calling script anew: call it behind
+    `if __name__ == "__main__":`.
+
+    Args:
+        on_started: Called with the address when it can be connected to; by default it is logged.
+        options: Settings by name, as `streamd serve --help` explains them. `keys` may be a list,
+            and `store` a function or class that makes a Store of a Stream. What is not given, the
+            environment and the file say, as they do for `streamd serve`.
+
+    Raises:
+        StartupError: It can't be started: one sentence says why.
+    """
+    _check_foreground()
+    serve_settings(load_settings(**options), on_started)
+
+
+def serve_settings(settings: Settings, on_started: Callable[[Address], None]) -> None:
+    """Serve what the settings say, as `serve` does."""
+    set_up_logs()
     kernel.raise_open_files()
-    sockets = bind(settings)
+    sockets = bind(settings.host, settings.port, resolve(settings.host))
     address = Address(settings.host, sockets[0].getsockname()[1])
     serve_somewhere = _serve_here if settings.workers == 1 else _serve_in_workers
-    with _closing(sockets):
+    with closing(sockets), _restored_signals():
         serve_somewhere(settings, sockets, lambda: on_started(address))
 
 
+def _check_foreground() -> None:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A worker process imports the script that called us. Raising would end this one, and the
+        # supervisor would start another, and so on; of this code it knows that it must not.
+        set_up_logs()
+        logger.error("with several workers call serve behind if __name__ == '__main__':")
+        sys.exit(STARTUP_FAILURE)
+    if threading.current_thread() is not threading.main_thread():
+        raise StartupError("serve needs the main thread, which gets the signals: use run_server")
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise StartupError("serve can't be called where an event loop runs: use run_server")
+
+
 @contextmanager
-def _closing(sockets: list[socket.socket]) -> Generator[None]:
+def _restored_signals() -> Generator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
     finally:
-        for listener in sockets:
-            listener.close()
+        for number, handler in before.items():
+            if handler is not None:  # else it is not Python's
+                signal.signal(number, handler)
 
 
 def _serve_here(
     settings: Settings, sockets: list[socket.socket], on_started: Callable[[], None]
 ) -> None:
-    config = _config(Application(settings))
+    config = _Config(Application(settings))
 
     async def run() -> None:
         server = _Server(config, signals=True)
@@ -233,12 +210,15 @@ def _serve_here(
 def _serve_in_workers(
     settings: Settings, sockets: list[socket.socket], on_started: Callable[[], None]
 ) -> None:
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    if main is not None and not Path(main).exists():  # such as <stdin>
+        raise StartupError("workers must be 1 in a program that is no file which they could import")
     asyncio.run(_try_out(settings))
     for listener in sockets:
         # Whoever comes before the workers are up waits for them.
         listener.listen(_BACKLOG)
     on_started()
-    supervisor = Multiprocess(_config(Application(settings)), sockets)
+    supervisor = Multiprocess(_Config(Application(settings)), sockets)
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise StartupError("a worker process did not start; the lines above say why")
@@ -251,28 +231,35 @@ async def _try_out(settings: Settings) -> None:
     await application.aclose()
 
 
+# Within a program.
+
+
 @asynccontextmanager
-async def run_server(
-    settings: Settings | None = None, **options: Any
-) -> AsyncGenerator[RunningServer]:
-    """Run a server in this event loop, for tests and for programs that embed it.
+async def run_server(**options: Unpack[Options]) -> AsyncGenerator[RunningServer]:
+    """Run a server in this event loop for as long as the block lasts; then end it in order.
+
+    Signals, logging and everything else that is the process's are left alone, and any number of
+    servers can run side by side.
 
     Args:
-        settings: What to serve; by default what `options`, environment and file say.
-        options: Settings by name. The port is any free one unless it is given.
+        options: Settings by name, as `serve` takes them. The port is any free one unless it is given.
 
     Yields:
-        Where it listens. Raises StartupError if it does not start.
+        Where it listens.
+
+    Raises:
+        StartupError: It can't be started: one sentence says why.
     """
-    if settings is None:
-        settings = load_settings(**{"port": 0, **options})
-    sockets = bind(settings)
+    settings = load_settings(**{"port": 0, **options})
+    if settings.workers > 1:
+        raise StartupError("workers must be 1 in run_server, which serves in its event loop alone")
+    places = await asyncio.to_thread(resolve, settings.host)
+    sockets = bind(settings.host, settings.port, places)
     application = Application(settings)
-    # Logging is the embedding program's affair.
-    server = _Server(_config(application, log_config=None), signals=False)
+    server = _Server(_Config(application), signals=False)
     started = asyncio.get_running_loop().create_future()
     server.on_started = lambda: started.set_result(None)
-    with _closing(sockets):
+    with closing(sockets):
         task = asyncio.create_task(server.serve(sockets), name="server")
         try:
             await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 
-from streamd.server import Address, RunningServer, run_server
+from streamd.address import Address
+from streamd.server import RunningServer, run_server
 
 DEADLINE = 20.0
 """Seconds after which what a test waits for is not going to happen."""

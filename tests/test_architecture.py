@@ -13,14 +13,14 @@ ROOT = Path(streamd.__file__).parent
 TESTS = Path(__file__).parent
 
 FLOORS = (
-    ("errors", "types", "logs", "outbox"),
+    ("errors", "types", "logs", "outbox", "units"),
     ("limits", "cursor"),
     ("jsonrpc", "log"),
     ("exchange",),
     ("event", "notifications"),
     ("filters",),
     ("matcher", "window", "stores.base"),
-    ("search", "subscription", "stores"),
+    ("search", "subscription", "stores", "options"),
     ("view", "stores.memory", "stores.redis.*"),
     ("catchup", "committer", "progress"),
     ("hub", "calls"),
@@ -30,7 +30,7 @@ FLOORS = (
     ("oneshot", "session"),
     ("worker",),
     ("transports.*",),
-    ("config",),
+    ("address", "config"),
     ("application",),
     ("server",),
     ("commands.*",),
@@ -41,7 +41,7 @@ FLOORS = (
 
 PURE = (
     "errors", "types", "limits", "cursor", "jsonrpc", "log", "event", "notifications", "filters",
-    "matcher", "window", "exchange",
+    "matcher", "window", "exchange", "units",
 )  # fmt: skip
 """They do no I/O, know no clock and no chance: values in, values out."""
 
@@ -57,7 +57,7 @@ TECHNOLOGIES = {
     "pydantic_settings": ("config",),
     "redis": ("stores.redis",),
     "rich": ("commands",),
-    "socket": ("transports", "server"),
+    "socket": ("transports", "address", "server"),
     "ssl": ("transports", "server"),
     "starlette": ("transports", "application"),
     "streamd_client": ("commands",),
@@ -69,12 +69,13 @@ TECHNOLOGIES = {
 """A technology stays in its place: the packages or modules that may import it."""
 
 ELSEWHERE = {
-    "__init__": None,
+    "__init__": "test_library.py",
     "__main__": "test_cli.py",
     "application": "test_server.py",
     "commands": None,
     "commands.serve": "test_cli.py",
-    "logs": "test_server.py",
+    "logs": "test_library.py",
+    "options": "test_config.py",
     "progress": "test_hub.py",
     "stores": "stores/test_contract.py",
     "stores.base": "stores/test_contract.py",
@@ -82,6 +83,7 @@ ELSEWHERE = {
     "transports": None,
     "transports.gate": "transports/test_handshake.py",
     "types": None,
+    "units": "test_config.py",
 }
 """Modules whose tests have another name, or that hold nothing to test."""
 

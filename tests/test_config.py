@@ -2,15 +2,22 @@
 
 import dataclasses
 import pickle
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
+from streamd import options
 from streamd.config import LIMITS, Settings, load_settings, without_secrets
 from streamd.errors import StartupError
 from streamd.event import Keys
 from streamd.limits import Limits
+from streamd.options import Options, Seconds, Size
+from streamd.stores.base import Store, Stream
+from streamd.stores.memory import MemoryStore
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +133,7 @@ def test_none_is_a_value_and_not_the_absence_of_one(monkeypatch: pytest.MonkeyPa
         ("allow_host", [5, [5], None], "be a text or a list of texts"),
         ("stream", ["my stream", "", "x" * 65], "be 1 to 64 letters, digits, dots, - or _"),
         ("config", [5, []], "be a path or none"),
+        ("store", [5, None, []], "be a URL or a function or class that makes a store of a Stream"),
     ],
 )
 def test_what_a_setting_must_be_is_said_in_words(
@@ -198,6 +206,38 @@ def test_values_are_not_repeated_in_errors() -> None:
     with pytest.raises(StartupError) as caught:
         load_settings(store=["redis://:secret@localhost"], port="secret")
     assert "secret" not in str(caught.value)
+
+
+def test_options_are_the_settings_with_types() -> None:
+    hints = get_type_hints(Options)
+    assert set(hints) == set(Settings.model_fields)
+    limits = get_type_hints(Limits)
+    for name in LIMITS:
+        size = Size if name.endswith("_bytes") else int
+        kinds = {int: size, float: Seconds, int | None: size | None, float | None: Seconds | None}
+        assert hints[name] == kinds[limits[name]], name
+    assert hints["keys"] == hints["allow_host"] == options.Texts
+
+
+def memory_of(stream: Stream) -> Store:
+    return MemoryStore("memory:", stream)
+
+
+@pytest.mark.parametrize("maker", [memory_of, MemoryStore, partial(MemoryStore, "memory:")])
+def test_a_store_of_ones_own_is_any_maker(maker: Callable[[Stream], Store]) -> None:
+    settings = load_settings(store=maker, workers=2)
+    assert settings.store == maker
+    assert pickle.loads(pickle.dumps(settings)).store_name == settings.store_name
+    assert re.fullmatch("memory_of|MemoryStore|partial", settings.store_name)
+
+
+@pytest.mark.parametrize(
+    "maker", [lambda stream: memory_of(stream), partial(lambda url, stream: memory_of(stream), "")]
+)
+def test_a_store_that_workers_cannot_import_is_for_one(maker: Callable[[Stream], Store]) -> None:
+    load_settings(store=maker)
+    with pytest.raises(StartupError, match=r"workers must be 1 .* other processes can't import"):
+        load_settings(store=maker, workers=2)
 
 
 def test_settings_can_be_sent_to_worker_processes() -> None:

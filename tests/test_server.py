@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from streamd.config import load_settings
+from streamd.address import Address
 from streamd.errors import StartupError
-from streamd.server import Address, RunningServer, bind, run_server
+from streamd.server import RunningServer, run_server
 from tests.harness import (
     CLOSE,
     DEADLINE,
@@ -45,21 +44,6 @@ async def test_servers_live_side_by_side_and_can_be_started_again() -> None:
                 assert await peer.call("ping") == "pong"
     async with running(port=one.port) as again, websocket(again) as peer:
         assert await peer.call("items") == []
-
-
-def test_addresses_are_urls() -> None:
-    assert Address("127.0.0.1", 80).url == "http://127.0.0.1:80/"
-    assert Address("::1", 80).ws_url == "ws://[::1]:80/"
-
-
-async def test_every_address_of_the_host_is_listened_on() -> None:
-    sockets = bind(load_settings(host="localhost", port=0))
-    try:
-        assert len({listener.getsockname()[1] for listener in sockets}) == 1
-        assert {listener.family for listener in sockets} <= {socket.AF_INET, socket.AF_INET6}
-    finally:
-        for listener in sockets:
-            listener.close()
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamd.config import LIMITS, PREFIX, Settings, load_settings, without_secrets
+from streamd.config import LIMITS, PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
-    from streamd.server import Address
+    from streamd.address import Address
 
 __all__ = ["serve"]
 
@@ -19,15 +19,15 @@ _FIRST = ("host", "port", "keys", "store", "stream", "workers", "window", "max_e
 def serve(**options: Any) -> None:
     """Start the server."""
     # The other commands start sooner without it.
-    from streamd.server import serve as run
+    from streamd.server import serve_settings
 
     given = {name: value for name, value in options.items() if value is not None}
     settings = load_settings(**given)
-    run(settings, on_started=lambda address: _announce(settings, address))
+    serve_settings(settings, on_started=lambda address: _announce(settings, address))
 
 
 def _announce(settings: Settings, address: "Address") -> None:
-    store = without_secrets(settings.store)
+    store = settings.store_name
     if store.startswith("memory:"):
         store += "   (the events live as long as this process)"
     url = "" if address.port == 8080 else f" --url {address.ws_url}"

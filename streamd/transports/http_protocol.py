@@ -46,6 +46,7 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         """Take what uvicorn gives; the gate is in the state that the application's lifespan made."""
         super().__init__(config, server_state, app_state, _loop)
+        self.access_log = False
         self._gate: Gate = app_state["gate"]
         self._gate.attach(server_state)
         self._deadline: asyncio.TimerHandle | None = None

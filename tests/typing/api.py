@@ -4,10 +4,23 @@ from collections.abc import Callable
 
 from streamd_client import Entry, Feed, Inserted, PlaceLost, connect
 
-from streamd.event import Keys
-from streamd.limits import Limits
-from streamd.stores import open_store
-from streamd.stores.base import Store, Stream
+from streamd import (
+    Address,
+    Bounds,
+    Keys,
+    Limits,
+    MemoryStore,
+    RunningServer,
+    StartupError,
+    Store,
+    Stream,
+    StreamdError,
+    draft_event,
+    open_store,
+    parse_filter,
+    run_server,
+    serve,
+)
 
 
 async def insert_and_ask(url: str) -> list[dict[str, object]]:
@@ -35,9 +48,49 @@ async def follow(url: str, show: Callable[[Entry], None], cursor: str | None) ->
             return feed.cursor
 
 
+def serve_until_told(url: str) -> str | None:
+    """Run a server in the foreground."""
+    try:
+        serve(store=url, keys=["user", "kind"], port=8080, max_age="30d", window_bytes="1MiB")
+        serve(on_started=show_address, keys="user,kind", max_events=None, config=None)
+    except StartupError as error:
+        root: StreamdError = error
+        return str(root)
+    serve(prot=8080)  # type: ignore[call-arg]  # no setting
+    serve(port="8080")  # type: ignore[arg-type]  # a number
+    serve(store=5)  # type: ignore[arg-type]  # neither a URL nor a maker
+    return None
+
+
+def show_address(address: Address) -> None:
+    """Take what a server tells at its start."""
+    urls: tuple[str, str] = (address.url, address.ws_url)
+    assert all(urls)
+
+
+class OwnStore(MemoryStore):
+    """Subclass a store."""
+
+
+def make_store(stream: Stream) -> Store:
+    """Make a store of one's own."""
+    return OwnStore("memory:", stream)
+
+
 async def embed() -> int:
+    """Run a server in an event loop."""
+    server: RunningServer
+    async with run_server(store=make_store, keys=("user", "kind"), drain=1) as server:
+        show_address(server)
+        return server.port
+
+
+async def keep() -> list[bytes]:
     """Use a store without its server."""
     stream = Stream("streamd", Keys.parse("user,kind,repo"), Limits(max_events=10))
     store: Store
     async with open_store("memory:", stream) as store:
-        return (await store.state()).head
+        await store.append([[draft_event({"user": 1}, "id", stream.keys, stream.limits)]], "batch")
+        wanted = parse_filter({"user": [1, 2]}, stream.keys, stream.limits)
+        page = await store.newest(wanted, Bounds(limit=20, work=1_000, size=1 << 20))
+        return [entry.body for entry in page.entries]
