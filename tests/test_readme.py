@@ -19,12 +19,14 @@ from tests.commands.cli import Command, Result, environment
 from tests.documents import README, ROOT
 from tests.promises.serving import Daemon, daemon
 from tests.promises.wire import Wire
-from tests.services import need
+from tests.services import free_port, need
 from tests.story import STORY, story_lines
 
 BLOCKS: list[tuple[str, str]] = re.findall(
     r"^```(\w+)\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S
 )
+LIBRARY = [text for language, text in BLOCKS if "from streamd import" in text]
+"""The scripts that are servers themselves."""
 BIN = Path(sys.executable).parent
 NEWEST = STORY[::-1]
 
@@ -84,6 +86,8 @@ async def test_every_block_works_in_the_order_of_the_readme():
     async with served() as server:
         tails: list[Command] = []
         for language, text in BLOCKS:
+            if text in LIBRARY:
+                continue  # below
             if language == "python":
                 await run_python(text, server)
             elif text.startswith("make "):
@@ -115,6 +119,32 @@ async def run_python(code: str, server: Daemon) -> None:
         await process.communicate()
     assert first.startswith("[{'kind': 'friend', 'user': 23, 'friend': 291}, ")
     assert re.fullmatch(r"\S+ \{'kind': .*\}\n", second)
+
+
+async def start_script(code: str, cwd: Path) -> Command:
+    pipes = dict.fromkeys(("stdout", "stderr"), asyncio.subprocess.PIPE)
+    return Command(
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code), env=environment(""), cwd=cwd, **pipes
+        )
+    )
+
+
+async def test_the_scripts_that_use_it_as_a_library(tmp_path):
+    serving, embedding, storing = LIBRARY
+    assert len(serving.splitlines()) <= 5
+    for code, said in ((serving, b""), (storing, b"events to store: 1\n")):
+        port = free_port()
+        script = await start_script(code.replace("port=8080", f"port={port}"), tmp_path)
+        try:
+            async with connect(f"ws://127.0.0.1:{port}/", timeout=20) as client:
+                await client.insert({"user": 291, "repo": 2842})
+                assert await client.items(user=291) == [{"user": 291, "repo": 2842}]
+        finally:
+            result = await script.end(signal.SIGINT)  # Ctrl-C
+        assert (result.code, result.out) == (0, said)
+    result = await (await start_script(embedding, tmp_path)).end()
+    assert result == Result(0, b"[{'user': 291, 'kind': 'watch'}]\n", "")
 
 
 async def test_the_story_as_it_is_typed():
