@@ -29,12 +29,14 @@ from streamd_client.errors import (
     PlaceLost,
     ProtocolError,
     RateLimited,
+    RequestRefused,
     RpcError,
     StoreUnavailable,
     StreamdError,
     Unauthorized,
     UnknownOutcome,
     UnknownSubscription,
+    Unreachable,
 )
 from streamd_client.feed import Feed
 from streamd_client.subscription import FeedState
@@ -66,12 +68,14 @@ __all__ = [
     "PlaceLost",
     "ProtocolError",
     "RateLimited",
+    "RequestRefused",
     "RpcError",
     "StoreUnavailable",
     "StreamdError",
     "Unauthorized",
     "UnknownOutcome",
     "UnknownSubscription",
+    "Unreachable",
     "connect",
     "full_jitter",
 ]

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-__all__ = ["Backoff", "full_jitter", "retry_delay"]
+__all__ = ["Backoff", "call_jitter", "full_jitter", "retry_delay"]
 
 STABLE_AFTER = 5.0  # seconds
 
@@ -30,11 +30,20 @@ def full_jitter(
     return low + random() * (ceiling - low)
 
 
-def retry_delay(attempt: int, retry_after: float | None) -> float:
+def call_jitter(attempt: int) -> float:
+    """
+    Return the seconds to wait before a call is repeated for the time `attempt` (0, 1, 2 …).
+    """
+    return full_jitter(attempt, low=0.1, high=2.0)
+
+
+def retry_delay(
+    attempt: int, retry_after: float | None, backoff: Callable[[int], float] = call_jitter
+) -> float:
     """
     Return the seconds before a call is repeated, `retry_after` of them at least.
     """
-    return max(full_jitter(attempt, low=0.1, high=2.0), retry_after or 0.0)
+    return max(backoff(attempt), retry_after or 0.0)
 
 
 class Backoff:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeAlias
 
-from streamd_client.errors import LimitExceeded, StreamdError
+from streamd_client.errors import StreamdError
 from streamd_client.protocol import Answer, CallId, encode_call
 
 __all__ = ["Answered", "Calls"]
@@ -47,8 +47,7 @@ class Calls:
             LimitExceeded: The frame is longer than the server would take.
         """
         id = next(self._ids)
-        frame = encode_call(id, method, params)
-        self._check_size(frame)
+        frame = encode_call(id, method, params, self._message_bytes)
         self._calls[id] = _Call(frame, answered, lasting)
         return id, frame
 
@@ -84,10 +83,3 @@ class Calls:
         Return the ids and frames of all, in the order they were entered.
         """
         return ((id, call.frame) for id, call in self._calls.items())
-
-    def _check_size(self, frame: bytes) -> None:
-        # A longer one would cost every call and feed their connection, and again after each
-        # reconnect: the server has no other way to refuse it than to close with 1009.
-        if self._message_bytes is not None and len(frame) > self._message_bytes:
-            data = {"limit": "message_bytes", "max": self._message_bytes, "got": len(frame)}
-            raise LimitExceeded(-32004, "the call is too long for one message", data)

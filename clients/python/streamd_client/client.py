@@ -1,24 +1,17 @@
 """The client: calls and feeds over one connection that comes back by itself."""
 
-import base64
-import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
+from streamd_client import methods
 from streamd_client.backoff import Backoff, full_jitter
 from streamd_client.connection import websocket_url
 from streamd_client.feed import Feed, OnGap
 from streamd_client.link import Link
-from streamd_client.protocol import (
-    encode_call,
-    read_history,
-    read_info,
-    read_inserted,
-    read_inserted_many,
-    read_items,
-)
+from streamd_client.methods import Call
+from streamd_client.protocol import MESSAGE_BYTES, encode_call
 from streamd_client.subscription import Subscription
 from streamd_client.values import (
     Event,
@@ -30,17 +23,11 @@ from streamd_client.values import (
     merge_filter,
 )
 
-__all__ = ["Client", "connect"]
+__all__ = ["TIMEOUT", "Client", "connect"]
 
-MESSAGE_BYTES = 1024 * 1024
 TIMEOUT = 10.0  # seconds
 
-
-def new_insert_id() -> str:
-    """
-    Return a random insert id: 128 bits as 22 ASCII characters.
-    """
-    return base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
+T = TypeVar("T")
 
 
 def connect(
@@ -143,8 +130,7 @@ class Client:
             UnknownOutcome: The server does not know whether it stored the event.
             InvalidParams: The event cannot be stored, or the id belongs to another event.
         """
-        params = {"event": event, "id": new_insert_id() if id is None else id}
-        return read_inserted(await self._call("insert", params, timeout))
+        return await self._call(methods.insert(event, id), timeout)
 
     async def insert_many(
         self,
@@ -163,13 +149,7 @@ class Client:
             ValueError: There are more or fewer ids than events.
             LimitExceeded: There are more events than the server takes in one call.
         """
-        events = list(events)
-        given = [None] * len(events) if ids is None else ids
-        if len(given) != len(events):
-            raise ValueError(f"{len(events)} events and {len(given)} ids")
-        made = [new_insert_id() if id is None else id for id in given]
-        params = {"events": events, "ids": made}
-        return read_inserted_many(await self._call("insert_many", params, timeout))
+        return await self._call(methods.insert_many(events, ids), timeout)
 
     # Asking.
 
@@ -190,8 +170,7 @@ class Client:
             keys: The same by keyword: `kind="friend", user=[23, 291]`. AND between keys, OR
                 in a list.
         """
-        params = {"filter": merge_filter(filter, keys), "start": start, "end": end}
-        return read_items(await self._call("items", params, timeout))
+        return await self._call(methods.items(filter, keys, start, end), timeout)
 
     async def history(
         self,
@@ -211,23 +190,20 @@ class Client:
             limit: The most entries to return. A page may be shorter and yet not the last.
             keys: As in `items`.
         """
-        params: dict[str, Any] = {"filter": merge_filter(filter, keys), "limit": limit}
-        if before is not None:
-            params["before"] = before
-        return read_history(await self._call("history", params, timeout))
+        return await self._call(methods.history(filter, keys, before, limit), timeout)
 
     async def info(self, *, timeout: float | None = None) -> Info:
         """
         Return what the server says about itself: version, keys, limits, the newest place.
         """
-        return read_info(await self._call("info", {}, timeout))
+        return await self._call(methods.info(), timeout)
 
     async def ping(self, *, timeout: float | None = None) -> float:
         """
         Return the seconds that a call and its answer take, waiting for a connection included.
         """
         started = time.monotonic()
-        await self._call("ping", {}, timeout)
+        await self._call(methods.ping(), timeout)
         return time.monotonic() - started
 
     # Following.
@@ -265,5 +241,6 @@ class Client:
         seconds = self._timeout if timeout is None else timeout
         return Feed(subscription, on_gap=on_gap, timeout=seconds)
 
-    async def _call(self, method: str, params: dict[str, Any], timeout: float | None) -> Any:
-        return await self._link.call(method, params, self._timeout if timeout is None else timeout)
+    async def _call(self, call: Call[T], timeout: float | None) -> T:
+        seconds = self._timeout if timeout is None else timeout
+        return call.read(await self._link.call(call.method, call.params, seconds))

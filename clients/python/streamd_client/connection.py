@@ -1,6 +1,7 @@
 """One WebSocket: what is queued goes out in order, what comes in is parsed and handed on."""
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import cast
@@ -21,10 +22,18 @@ from streamd_client.errors import (
     HandshakeRefused,
     ProtocolError,
     StreamdError,
+    Unreachable,
 )
 from streamd_client.protocol import Message, encode_call, parse
 
-__all__ = ["Connection", "open_socket", "websocket_url"]
+__all__ = [
+    "MAX_ANSWER",
+    "PASSING_STATUS",
+    "Connection",
+    "open_socket",
+    "said",
+    "websocket_url",
+]
 
 MAX_ANSWER = 8 * 1024 * 1024  # bytes; the server's own limit for one answer is 4 MiB
 MAX_QUEUE = 64  # frames parsed by the socket and not yet read
@@ -64,13 +73,17 @@ def websocket_url(url: str) -> str:
     parts = urlsplit(url)
     scheme = _SCHEMES.get(parts.scheme)
     if scheme is None:
-        raise ValueError(f"not a ws://, wss://, http:// or https:// URL: {url}")
+        raise ValueError(f"not a ws://, wss://, http:// or https:// URL: {_without_secrets(url)}")
     rewritten = parts._replace(scheme=scheme, fragment="").geturl()
     try:
         parse_uri(rewritten)
     except InvalidURI as exc:
-        raise ValueError(str(exc)) from None
+        raise ValueError(f"{_without_secrets(url)} is no URL of a server: {exc.msg}") from None
     return rewritten
+
+
+def _without_secrets(url: str) -> str:
+    return re.sub(r"(?<=//).*@", "…@", url)
 
 
 async def open_socket(url: str) -> Socket:
@@ -79,7 +92,7 @@ async def open_socket(url: str) -> Socket:
 
     Raises:
         HandshakeRefused: The server forbids it for good.
-        ConnectionLost: It did not work this time.
+        Unreachable: It did not work this time.
     """
     try:
         socket = await connect(
@@ -101,9 +114,15 @@ def _refusal(exc: Exception) -> StreamdError:
     if isinstance(exc, InvalidStatus):
         status = exc.response.status_code
         if 400 <= status < 500 and status not in PASSING_STATUS:
-            body = bytes(exc.response.body or b"").decode(errors="replace")
-            return HandshakeRefused(status, " ".join(body.split())[:200])
-    return ConnectionLost(str(exc) or type(exc).__name__)
+            return HandshakeRefused(status, said(bytes(exc.response.body or b"")))
+    return Unreachable(str(exc) or type(exc).__name__)
+
+
+def said(body: bytes) -> str:
+    """
+    Return what an HTTP body says, in one line of at most 200 characters.
+    """
+    return " ".join(body.decode(errors="replace").split())[:200]
 
 
 class Connection:

@@ -18,11 +18,13 @@ The errors of the client, one tree:
     │   └── StoreUnavailable               −32011  retried until the deadline
     ├── CallTimeout                        no answer by the deadline; also a TimeoutError
     ├── ConnectionLost                     passing trouble; seen as the cause of a CallTimeout
+    │   └── Unreachable                    no connection could be opened, nothing was sent
     ├── ProtocolError                      the server sent what the protocol does not know
+    ├── RequestRefused                     the server answered a call with HTTP 4xx or the like
     └── ClientStopped                      nothing more comes from this client
         ├── ClientClosed                   close() was called
         ├── ConnectionRejected             a close code that says "do not come back"
-        └── HandshakeRefused               the server answered HTTP 4xx
+        └── HandshakeRefused               the server answered the handshake with HTTP 4xx
 
 Any other code is a plain RpcError. Every error can be made again from its `args`.
 """
@@ -46,12 +48,14 @@ __all__ = [
     "PlaceLost",
     "ProtocolError",
     "RateLimited",
+    "RequestRefused",
     "RpcError",
     "StoreUnavailable",
     "StreamdError",
     "Unauthorized",
     "UnknownOutcome",
     "UnknownSubscription",
+    "Unreachable",
     "rpc_error",
 ]
 
@@ -233,6 +237,8 @@ class CallTimeout(StreamdError, TimeoutError):
     """
     No answer came by the call's deadline; the outcome of an insert is unknown then.
 
+    Only where the cause is `Unreachable` it is known: no attempt was sent, nothing was stored.
+
     Attributes:
         method: The method that was called.
         timeout: The seconds it had.
@@ -255,22 +261,54 @@ class ConnectionLost(StreamdError):
     Attributes:
         reason: What happened, as a sentence.
         code: The close code, None when no connection was open.
+        retry_after: Seconds the server asks to wait, None if it does not.
     """
 
-    def __init__(self, reason: str, code: int | None = None) -> None:
-        super().__init__(reason, code)
+    def __init__(
+        self, reason: str, code: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(reason, code, retry_after)
         self.reason = reason
         self.code = code
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         code = "" if self.code is None else f" (close code {self.code})"
         return f"the connection was lost{code}: {self.reason}"
 
 
+class Unreachable(ConnectionLost):
+    """No connection could be opened: nothing was sent."""
+
+    def __str__(self) -> str:
+        return f"the server could not be reached: {self.reason}"
+
+
 class ProtocolError(StreamdError):
     """
     The server sent what the protocol does not know; a frame of that kind stops the client.
     """
+
+
+class RequestRefused(StreamdError):
+    """
+    The server, or a proxy before it, answered with an HTTP status that a retry would not change.
+
+    Attributes:
+        status: The HTTP status.
+        body: What was said, at most 200 characters.
+    """
+
+    _what: ClassVar[str] = "call"
+
+    def __init__(self, status: int, body: str = "") -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = body
+
+    def __str__(self) -> str:
+        body = f": {self.body}" if self.body else ""
+        return f"the server refused the {self._what} with HTTP {self.status}{body}"
 
 
 # Nothing more will come.
@@ -287,23 +325,12 @@ class ClientClosed(ClientStopped):
         return "the client is closed"
 
 
-class HandshakeRefused(ClientStopped):
+class HandshakeRefused(ClientStopped, RequestRefused):
     """
-    The server refused the WebSocket handshake with an HTTP status that forbids a retry.
-
-    Attributes:
-        status: The HTTP status, 400–499.
-        body: What the server said, at most 200 characters.
+    The server refused the WebSocket handshake with an HTTP status of 400–499.
     """
 
-    def __init__(self, status: int, body: str = "") -> None:
-        super().__init__(status, body)
-        self.status = status
-        self.body = body
-
-    def __str__(self) -> str:
-        body = f": {self.body}" if self.body else ""
-        return f"the server refused the connection with HTTP {self.status}{body}"
+    _what = "connection"
 
 
 class ConnectionRejected(ClientStopped):

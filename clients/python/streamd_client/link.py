@@ -8,18 +8,18 @@ and the pushes behind it are seen in the order of the wire.
 """
 
 import asyncio
-from itertools import count
 from typing import Any, Protocol
 
-from streamd_client.backoff import Backoff, retry_delay
+from streamd_client.attempts import Attempts
+from streamd_client.backoff import Backoff
 from streamd_client.calls import Answered, Calls
 from streamd_client.connection import Connection, open_socket
 from streamd_client.errors import (
-    CallTimeout,
     ClientClosed,
     ConnectionLost,
     RpcError,
     StreamdError,
+    Unreachable,
 )
 from streamd_client.protocol import (
     Answer,
@@ -86,7 +86,8 @@ class Link:
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._end: StreamdError | None = None
-        self._trouble: StreamdError | None = None
+        self._trouble: ConnectionLost | None = None
+        self._loss: ConnectionLost | None = None
 
     # Life.
 
@@ -129,6 +130,8 @@ class Link:
     async def _connect_again_and_again(self) -> StreamdError:
         while isinstance(ending := await self._attempt(), ConnectionLost):
             self._trouble = ending
+            if not isinstance(ending, Unreachable):
+                self._loss = ending
             await asyncio.sleep(self._backoff.next())
         return ending
 
@@ -185,24 +188,20 @@ class Link:
             CallTimeout: No answer came in time.
             ClientStopped: The client has ended.
         """
-        deadline = asyncio.get_running_loop().time() + timeout
-        answer: RpcError | None = None
-        try:
-            async with asyncio.timeout_at(deadline):
-                for attempt in count():
-                    try:
-                        return await self._once(method, params)
-                    except RpcError as exc:
-                        answer = exc
-                    await self._pause(answer, attempt, deadline)
-        except TimeoutError:
-            raise answer or CallTimeout(method, timeout) from self._trouble
-
-    async def _pause(self, error: RpcError, attempt: int, deadline: float) -> None:
-        delay = retry_delay(attempt, error.retry_after)
-        if not error.retryable or asyncio.get_running_loop().time() + delay >= deadline:
-            raise error
-        await asyncio.sleep(delay)
+        attempts = Attempts(method, timeout, clock=asyncio.get_running_loop().time)
+        loss = self._loss
+        while True:
+            try:
+                async with asyncio.timeout_at(attempts.deadline):
+                    return await self._once(method, params)
+            except (RpcError, TimeoutError) as exc:
+                failure = exc
+            if self._loss is not loss:  # it was sent more than once
+                attempts.lost(self._loss)
+            if isinstance(failure, TimeoutError):
+                attempts.lost(self._trouble)
+                raise attempts.verdict()
+            await asyncio.sleep(attempts.pause(failure))
 
     async def _once(self, method: str, params: dict[str, Any]) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

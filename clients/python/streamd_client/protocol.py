@@ -6,10 +6,11 @@ from typing import Any, TypeAlias, TypeVar
 
 import orjson
 
-from streamd_client.errors import ProtocolError, RpcError, rpc_error
+from streamd_client.errors import LimitExceeded, ProtocolError, RpcError, rpc_error
 from streamd_client.values import Entry, History, Info, Inserted
 
 __all__ = [
+    "MESSAGE_BYTES",
     "Answer",
     "CallId",
     "Closed",
@@ -29,6 +30,9 @@ __all__ = [
     "read_items",
     "read_subscribed",
 ]
+
+MESSAGE_BYTES = 1024 * 1024
+"""The server's limit of that name, unless it is set up otherwise."""
 
 CallId: TypeAlias = int | str | None
 T = TypeVar("T")
@@ -111,14 +115,23 @@ class Subscribed:
 # Calls.
 
 
-def encode_call(id: int | str, method: str, params: dict[str, Any]) -> bytes:
+def encode_call(
+    id: int | str, method: str, params: dict[str, Any], message_bytes: int | None = None
+) -> bytes:
     """
     Return the text frame of a call.
 
     Raises:
         TypeError: A parameter cannot be written as JSON.
+        LimitExceeded: It is longer than `message_bytes`.
     """
-    return orjson.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    frame = orjson.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    # A longer one would cost every call and feed their connection, and again after each
+    # reconnect: the server has no other way to refuse it than to close with 1009.
+    if message_bytes is not None and len(frame) > message_bytes:
+        data = {"limit": "message_bytes", "max": message_bytes, "got": len(frame)}
+        raise LimitExceeded(-32004, "the call is too long for one message", data)
+    return frame
 
 
 # Frames.

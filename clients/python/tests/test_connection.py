@@ -41,6 +41,15 @@ def test_other_urls_are_refused_at_once(url):
         connect(url)
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://me:secret@host/", "ws://me:secret@/", "ws://me:secret@x:0x/"]
+)
+def test_a_refused_url_does_not_tell_its_password(url):
+    with pytest.raises(ValueError) as info:
+        connect(url)
+    assert "secret" not in str(info.value)
+
+
 async def test_an_http_url_connects(server):
     async with connect(server.url.replace("ws:", "http:")) as client:
         assert await client.ping() > 0

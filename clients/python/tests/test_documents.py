@@ -4,8 +4,8 @@ from pathlib import Path
 import orjson
 import pytest
 from streamd_client import backoff, connection, inbox
-from streamd_client.client import MESSAGE_BYTES
 from streamd_client.errors import BY_CODE
+from streamd_client.protocol import MESSAGE_BYTES
 
 HERE = Path(__file__).parents[1]
 PROTOCOL = (HERE.parent / "PROTOCOL.md").read_text(encoding="utf-8")

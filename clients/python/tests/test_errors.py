@@ -9,6 +9,9 @@ EVERY = [
     *(rpc_error(code, "no", {"reason": "x"}) for code in (*BY_CODE, -1)),
     errors.CallTimeout("insert", 1.5),
     errors.ConnectionLost("gone", 1006),
+    errors.ConnectionLost("HTTP 503", None, 1.5),
+    errors.Unreachable("nobody listens"),
+    errors.RequestRefused(500, "broken"),
     errors.ProtocolError("odd"),
     errors.ClientClosed(),
     errors.HandshakeRefused(421, "wrong host"),
@@ -74,6 +77,18 @@ def test_a_timeout_is_a_timeout_error_and_tells_the_trouble():
     error.__cause__ = errors.ConnectionLost("refused")
     assert isinstance(error, TimeoutError)
     assert str(error) == "insert was not answered within 2 s: the connection was lost: refused"
+
+
+def test_a_refusal_says_of_what():
+    assert str(errors.RequestRefused(500, "broken")) == (
+        "the server refused the call with HTTP 500: broken"
+    )
+    assert str(errors.HandshakeRefused(421)) == "the server refused the connection with HTTP 421"
+    assert isinstance(errors.HandshakeRefused(421), errors.RequestRefused)
+
+
+def test_what_was_never_sent_is_not_called_a_loss():
+    assert str(errors.Unreachable("nobody")) == "the server could not be reached: nobody"
 
 
 def test_what_is_exported_is_sorted_and_there():

@@ -4,12 +4,14 @@ import pytest
 from streamd_client import (
     CallTimeout,
     ClientClosed,
+    ConnectionLost,
     InvalidParams,
     LimitExceeded,
     RateLimited,
     RpcError,
     StoreUnavailable,
     UnknownOutcome,
+    Unreachable,
     connect,
 )
 
@@ -111,6 +113,32 @@ async def test_a_typed_error_beats_a_timeout(server, client):
     with pytest.raises(UnknownOutcome):
         await client.insert(WATCH, timeout=0.7)
     assert len(server.called("insert")) == 2
+
+
+async def test_an_outcome_that_is_open_is_not_called_a_missing_store(server, client):
+    for lost in ([ignore], [drop_before, fail(-32011)]):
+        server.tricks["insert"].extend([fail(-32011), *lost])
+        server.tricks["insert"].extend([fail(-32011)] * 50)
+        with pytest.raises(CallTimeout):
+            await client.insert(WATCH, timeout=0.6)
+        server.tricks["insert"].clear()
+
+
+async def test_a_timeout_tells_whether_anything_was_sent(server):
+    await server.stop()
+    async with connected_to(server) as client:
+        with pytest.raises(CallTimeout) as info:
+            await client.insert(WATCH, timeout=0.1)
+        assert isinstance(info.value.__cause__, Unreachable)
+        await server.start()
+        await client.ping()
+        server.tricks["insert"].append(ignore)
+        call = asyncio.create_task(client.insert(WATCH, timeout=0.5))
+        await server.until(lambda: server.called("insert"))
+        await server.stop()
+        with pytest.raises(CallTimeout) as info:
+            await call
+        assert type(info.value.__cause__) is ConnectionLost
 
 
 async def test_a_pause_beyond_the_deadline_is_not_waited_for(server, client):
