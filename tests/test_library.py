@@ -2,10 +2,7 @@
 
 import ast
 import asyncio
-import io
-import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -28,7 +25,7 @@ from streamd.filters import Filter
 from streamd.log import Draft, LogState, Page, Run
 from streamd.stores.base import Appended, Upkeep
 from streamd.types import Seq
-from tests.harness import DEADLINE, Peer, get, until, websocket
+from tests.harness import DEADLINE, until, websocket
 from tests.services import RedisServer, free_port
 
 # The public names.
@@ -377,34 +374,37 @@ async def test_servers_with_stores_of_their_own_in_one_loop() -> None:
         assert (await second.info()).keys == ["kind", "page"]
 
 
-async def test_run_server_leaves_the_process_alone(caplog: pytest.LogCaptureFixture) -> None:
-    access = logging.getLogger("uvicorn.access")
+async def test_run_server_leaves_the_process_alone(start: Start) -> None:
+    script = start("""
+import asyncio, logging, resource, signal, sys
+from streamd import run_server
 
-    def process() -> object:
-        return (
-            [signal.getsignal(number) for number in signal.valid_signals()],
-            [(logger.handlers[:], logger.propagate, logger.level) for logger in loggers],
-            resource.getrlimit(resource.RLIMIT_NOFILE),
-        )
+access = logging.getLogger("uvicorn.access")  # that of another server in this process
+access.addHandler(logging.StreamHandler(sys.stdout))
+access.setLevel("INFO")
+loggers = [access, *map(logging.getLogger, ("", "streamd", "uvicorn.error"))]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
-    async with run_server(store="memory:"):  # whatever is done once, at the first time
-        pass
-    loggers = [logging.getLogger(name) for name in ("", "streamd", "uvicorn", "uvicorn.error")]
-    loggers.append(access)
-    others = logging.StreamHandler(io.StringIO())
-    access.addHandler(others)
-    try:
-        with caplog.at_level("DEBUG"):
-            before = process()
-            async with run_server(store="memory:") as server, Peer.connect(server) as peer:
-                await peer.send(get())
-                await peer.response()
-                assert process() == before
-            assert process() == before
-    finally:
-        access.removeHandler(others)
-    # It does not log requests to what another server of this process logs its own to.
-    assert "uvicorn.access" not in {record.name for record in caplog.records}
+def process():
+    return (
+        [signal.getsignal(number) for number in signal.valid_signals()],
+        [(logger.handlers[:], logger.propagate, logger.level) for logger in loggers],
+        resource.getrlimit(resource.RLIMIT_NOFILE),
+    )
+
+async def main():
+    before = process()
+    async with run_server(store="memory:") as server:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 ")
+        writer.close()
+        assert process() == before
+    assert process() == before
+
+asyncio.run(main())
+""")
+    assert await script.end() == (0, "", "")
 
 
 async def test_one_server_in_one_loop(monkeypatch: pytest.MonkeyPatch) -> None:
