@@ -1,14 +1,17 @@
 """A WebSocket real-time feed server: one filter for query and push.
 
-The public names. Everything else may change, but for the modules that the docstring of Store names.
+The names in `__all__` are public. A store of one's own also needs those of streamd.stores.base,
+streamd.log and streamd.errors. Everything else may change.
 
-    serve(store="sqlite:///feed.db", keys=["user", "kind"], port=8080)    serves until Ctrl-C
-    async with run_server(store="memory:", keys="user") as server:        serves in this event loop
+A server:
 
-A store without a server, as its contract in Store has it:
+    serve(store="redis://localhost", keys=["user", "kind"], port=8080)    until Ctrl-C
+    async with run_server(store="memory:", keys="user") as server:        in this event loop
+
+A store without a server; Store says what it promises:
 
     stream = Stream("streamd", Keys.parse("user,kind"), Limits())
-    async with open_store("sqlite:///feed.db", stream) as store:
+    async with open_store("redis://localhost", stream) as store:
         await store.append([[draft_event({"user": 291}, None, stream.keys, stream.limits)]], "batch 1")
         wanted = parse_filter({"user": [23, 291]}, stream.keys, stream.limits)
         page = await store.newest(wanted, Bounds(limit=20, work=200_000, size=4 << 20))

@@ -258,5 +258,5 @@ async def until(condition: Callable[[], Any]) -> None:
 @asynccontextmanager
 async def running(**options: Any) -> AsyncIterator[RunningServer]:
     """Run a server in this event loop, on a free port, with the memory store."""
-    async with run_server(**{"drain": 1, **options}) as server:
+    async with run_server(**{"store": "memory:", "drain": 1, **options}) as server:
         yield server

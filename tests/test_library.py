@@ -407,6 +407,19 @@ asyncio.run(main())
     assert await script.end() == (0, "", "")
 
 
+def test_a_server_can_run_in_another_thread() -> None:
+    answers: list[float] = []
+
+    async def main() -> None:
+        async with run_server(store="memory:") as server, connect(server.ws_url) as client:
+            answers.append(await client.ping())
+
+    thread = threading.Thread(target=asyncio.run, args=[main()])
+    thread.start()
+    thread.join(DEADLINE)
+    assert len(answers) == 1
+
+
 async def test_one_server_in_one_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMD_WORKERS", "2")
     with pytest.raises(StartupError, match="workers must be 1 in run_server"):
