@@ -89,6 +89,15 @@ class Chain:
             first = last + 1
         return cursor.epoch == self.epoch and cursor.seq >= first
 
+    def fork(self, epoch: str, head: Seq, floor: Seq) -> "Chain":
+        """Return the chain that goes on in a new epoch behind `head`, without what `floor` has made moot."""
+        # Cursors up to floor - 2 have expired, whatever their epoch.
+        closed = [(old, last) for old, last in self.closed if last >= floor - 1]
+        last = self._forks[-1] if self._forks else 0
+        if head > last or (not closed and floor == 1):
+            closed.append((self.epoch, head))
+        return Chain(epoch, tuple(closed))
+
     def shared(self, other: "Chain") -> Seq | None:
         """Return the newest place up to which both chains tell of the same log.
 

@@ -20,8 +20,8 @@ FLOORS = (
     ("event", "notifications"),
     ("filters",),
     ("matcher", "window", "stores.base"),
-    ("search", "subscription", "stores", "options"),
-    ("view", "stores.memory", "stores.redis.*"),
+    ("search", "subscription", "stores", "stores.placing", "options", "walk"),
+    ("view", "moving", "checking", "stores.memory", "stores.redis.*", "stores.sql.*"),
     ("catchup", "committer", "progress"),
     ("hub", "calls"),
     ("inserts", "queries"),
@@ -51,6 +51,8 @@ IMPURE = {
 }  # fmt: skip
 
 TECHNOLOGIES = {
+    "aiosqlite": ("stores.sql",),
+    "asyncpg": ("stores.sql",),
     "hiredis": ("stores.redis",),
     "httptools": ("transports",),
     "pydantic": ("config",),
@@ -58,6 +60,8 @@ TECHNOLOGIES = {
     "redis": ("stores.redis",),
     "rich": ("commands",),
     "socket": ("transports", "address", "server"),
+    "sqlalchemy": ("stores.sql",),
+    "sqlite3": ("stores.sql",),
     "ssl": ("transports", "server"),
     "starlette": ("transports", "application"),
     "streamd_client": ("commands",),
@@ -72,9 +76,11 @@ ELSEWHERE = {
     "__init__": "test_library.py",
     "__main__": "test_cli.py",
     "application": "test_server.py",
+    "checking": "stores/test_checking.py",
     "commands": None,
     "commands.serve": "test_cli.py",
     "logs": "test_library.py",
+    "moving": "stores/test_moving.py",
     "options": "test_config.py",
     "progress": "test_hub.py",
     "stores": "stores/test_contract.py",
@@ -83,6 +89,7 @@ ELSEWHERE = {
     "transports": None,
     "transports.gate": "transports/test_handshake.py",
     "types": None,
+    "walk": "stores/test_walk.py",
     "units": "test_config.py",
 }
 """Modules whose tests have another name, or that hold nothing to test."""
@@ -186,6 +193,8 @@ def test_a_technology_stays_in_its_place(technology: str) -> None:
 def test_every_module_has_its_tests(name: str) -> None:
     if name.startswith("stores.redis"):
         place: str | None = "stores/test_redis.py"
+    elif name.startswith("stores.sql"):
+        place = "stores/test_sql.py"
     elif name in ELSEWHERE:
         place = ELSEWHERE[name]
     else:

@@ -186,3 +186,40 @@ def test_chains_of_different_logs_share_nothing() -> None:
 def test_chains_are_equal_by_what_they_say() -> None:
     assert Chain("a", (("b", 1),)) == Chain("a", (("b", 1),))
     assert Chain("a", (("b", 1),)) != Chain("a", (("b", 2),))
+
+
+# Forking.
+
+
+def test_a_fork_closes_the_epoch_at_the_head() -> None:
+    chain = Chain("aaaaaaaa").fork("bbbbbbbb", 5, 1)
+    assert chain == Chain("bbbbbbbb", (("aaaaaaaa", 5),))
+    assert chain.fork("cccccccc", 9, 1).closed == (("aaaaaaaa", 5), ("bbbbbbbb", 9))
+
+
+def test_an_epoch_that_named_nothing_is_not_remembered_but_for_the_first() -> None:
+    first = Chain("aaaaaaaa").fork("bbbbbbbb", 0, 1)
+    assert first.closed == (("aaaaaaaa", 0),)
+    assert first.fork("cccccccc", 0, 1).closed == (("aaaaaaaa", 0),)
+    later = Chain("bbbbbbbb", (("aaaaaaaa", 5),))
+    assert later.fork("cccccccc", 5, 1).closed == (("aaaaaaaa", 5),)
+
+
+def test_epochs_whose_cursors_have_all_expired_are_forgotten() -> None:
+    chain = Chain("cccccccc", (("aaaaaaaa", 5), ("bbbbbbbb", 9)))
+    kept = chain.fork("dddddddd", 12, 6).closed
+    assert kept == (("aaaaaaaa", 5), ("bbbbbbbb", 9), ("cccccccc", 12))
+    assert chain.fork("dddddddd", 12, 7).closed == (("bbbbbbbb", 9), ("cccccccc", 12))
+    assert chain.fork("dddddddd", 9, 11).closed == ()
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), EPOCHS), max_size=6, unique_by=lambda fork: fork[1]))
+@settings(deadline=None)
+def test_forks_never_rename_a_place(forks: list[tuple[int, str]]) -> None:
+    chain, head = Chain("--------"), 0
+    names: dict[int, str] = {}
+    for inserted, epoch in forks:
+        head += inserted
+        names |= {seq: chain.cursor(seq) for seq in range(head + 1) if seq not in names}
+        chain = chain.fork(epoch, head, 1)
+        assert {seq: chain.cursor(seq) for seq in names} == names

@@ -9,13 +9,16 @@ __all__ = ["SCHEMES", "open_store"]
 
 SCHEMES = {
     "memory": "streamd.stores.memory:MemoryStore",
+    "sqlite": "streamd.stores.sql.sqlite:SqliteStore",
+    "postgresql": "streamd.stores.sql.postgresql:PostgresqlStore",
+    "postgres": "streamd.stores.sql.postgresql:PostgresqlStore",
     "redis": "streamd.stores.redis:RedisStore",
     "rediss": "streamd.stores.redis:RedisStore",
     "unix": "streamd.stores.redis:RedisStore",
 }
 """URL scheme → module:Class; the class takes the URL and the Stream."""
 
-_EXTRAS = {"redis": "redis", "hiredis": "redis"}
+_EXTRAS = {"asyncpg": "postgresql", "redis": "redis", "hiredis": "redis"}
 """Missing module → the extra that brings it."""
 
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from streamd.cursor import EPOCH_BYTES, Chain
 from streamd.event import Keys
 from streamd.filters import EVERYTHING, Filter
-from streamd.log import Draft, Entry, LogState, Page, Placed, Run
+from streamd.log import Draft, Entry, LogState, Page, Run
 from streamd.search import search
 from streamd.stores.base import (
     Appended,
@@ -20,10 +20,9 @@ from streamd.stores.base import (
     Store,
     Stream,
     Upkeep,
-    Verdict,
-    id_reused,
     no_stream,
 )
+from streamd.stores.placing import Known, Placing
 from streamd.types import Seq
 from streamd.window import Window
 
@@ -61,10 +60,6 @@ class _Memory(Generic[V]):
             del self._values[self._ends.popleft()[1]]
 
 
-_Known = tuple[Placed, bytes]
-"""What is remembered of an insert id: the place, and the digest of the event."""
-
-
 class MemoryStore(Store):
     """Keep the log in this process: durable until it ends, one worker only."""
 
@@ -86,7 +81,7 @@ class MemoryStore(Store):
         self._chain = Chain(random(EPOCH_BYTES))
         self._log = Window()
         self._time = 0
-        self._ids: _Memory[_Known] = _Memory(limits.insert_id_lifetime, timer)
+        self._ids: _Memory[Known] = _Memory(limits.insert_id_lifetime, timer)
         self._batches: _Memory[Appended] = _Memory(limits.store_deadline * 2, timer)
         self._waiting: set[asyncio.Event] = set()
         self._retention: asyncio.Task[None] | None = None
@@ -116,7 +111,12 @@ class MemoryStore(Store):
         known = self._batches.get(batch)
         if known is None:
             self._time = max(self._time, int(self._clock() * 1000))
-            known = Appended(self._chain, [self._append_call(call) for call in calls])
+            placing = Placing(self._log.high, self._time, self._ids.get)
+            known = Appended(self._chain, [placing.place(call) for call in calls])
+            for entry in placing.entries:
+                self._log.append(entry)
+            for ident, what in placing.fresh.items():
+                self._ids.put(ident, what)
             self._batches.put(batch, known)
             self._grown(sum(map(len, calls)))
         return known
@@ -127,31 +127,6 @@ class MemoryStore(Store):
         self._log.sweep(2 * by)
         for changed in self._waiting:
             changed.set()
-
-    def _append_call(self, call: Sequence[Draft]) -> Verdict:
-        placed: list[Placed] = []
-        fresh: dict[str, _Known] = {}
-        entries: list[Entry] = []
-        head = self._log.high
-        for draft in call:
-            known = None
-            if draft.id is not None:
-                known = fresh.get(draft.id) or self._ids.get(draft.id)
-            if known is None:
-                place = Placed(head + len(entries) + 1, self._time, duplicate=False)
-                entries.append(Entry(place.seq, place.time, draft.terms, draft.body))
-                if draft.id is not None:
-                    fresh[draft.id] = (place._replace(duplicate=True), draft.digest)
-            elif known[1] != draft.digest:
-                return id_reused()
-            else:
-                place = known[0]
-            placed.append(place)
-        for entry in entries:
-            self._log.append(entry)
-        for ident, what in fresh.items():
-            self._ids.put(ident, what)
-        return placed
 
     async def _retain(self) -> None:
         age_ms = self._max_age_ms

@@ -24,9 +24,11 @@ DEADLINE = 10.0
 
 
 REDIS = pytest.param("redis", id="redis", marks=pytest.mark.redis)
-STORES = [pytest.param("memory", id="memory"), REDIS]
+SQLITE = pytest.param("sqlite", id="sqlite")
+POSTGRES = pytest.param("postgres", id="postgres", marks=pytest.mark.postgres)
+STORES = [pytest.param("memory", id="memory"), SQLITE, POSTGRES, REDIS]
 """All kinds of stores; `x_url` is the fixture that tells where one is."""
-SHARED = [REDIS]
+SHARED = [SQLITE, POSTGRES, REDIS]
 """Stores that several processes may open on one stream."""
 
 

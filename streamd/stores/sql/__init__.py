@@ -1,0 +1,1 @@
+"""The SQL store: the log in SQLite or PostgreSQL, by statements that are written once."""

@@ -1,0 +1,254 @@
+"""What is peculiar to PostgreSQL: one server for any number of hosts, which tells its listeners."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg  # type: ignore[import-untyped]  # so it is
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    extract,
+    func,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from streamd.errors import StartupError
+from streamd.limits import Limits
+from streamd.stores.base import Stream
+from streamd.stores.sql.dialect import Dialect, posting_list
+from streamd.stores.sql.failure import Failure
+from streamd.stores.sql.schema import STREAMS
+from streamd.stores.sql.store import SqlStore
+from streamd.types import Seq
+
+__all__ = ["PostgresqlDialect", "PostgresqlStore"]
+
+logger = logging.getLogger("streamd.stores.sql")
+
+_OLDEST = 13
+_CONNECTIONS = 5
+_INDEX_ROW_BYTES = 2_600
+"""What a B-tree of 8 KiB pages can hold of a text; 2,704 with what is beside it."""
+_SCHEMA_LOCK = 7_885_318_903_711
+"""The number of the advisory lock under which tables are made; it means nothing to others."""
+
+_SENTENCES = {
+    "08": ("can't be reached", True),
+    "0A000": ("has other tables by now", True),  # a statement that was prepared before
+    "25006": ("is read-only", True),
+    "25P03": ("ended a transaction that took too long", True),
+    "25P04": ("ended a transaction that took too long", True),
+    "28": ("refuses our user name or password", False),
+    "3D": ("has no such database", False),
+    "40": ("could not complete the transaction", True),
+    "42501": ("denies our user something that streamd needs", False),
+    "42P01": ("has lost tables of streamd", False),
+    "53": ("has not enough resources", False),
+    "53100": ("has no room left on its disk", False),
+    "53300": ("has no connection left", True),
+    "55P03": ("did not give a lock in time", True),
+    "57014": ("did not answer in time", True),
+    "57P": ("is shutting down or starting", True),
+    "58": ("has trouble with its disk", False),
+    "XX001": ("has damaged data", False),
+    "XX002": ("has a damaged index", False),
+}
+"""What is the matter, and whether it may pass by itself; by the beginning of SQLSTATE (PostgreSQL's
+appendix A), of which the longest counts."""
+
+
+class PostgresqlDialect(Dialect):
+    """Speak to PostgreSQL 13 or newer.
+
+    Numbers belong to one run of one server: a restart may mean older data (a snapshot put back), and
+    a promoted replica may lack the newest entries. Each of these has a start time of its own.
+    """
+
+    name = "PostgreSQL"
+    begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    writers = 2
+    check = 1.0
+
+    def __init__(self, url: str, limits: Limits) -> None:
+        """Raise StartupError for a URL that names no database, or limits that no index can hold."""
+        self._url = url
+        self.where = _read_place(url)
+        self._deadline = limits.store_deadline
+        for name in ("value_bytes", "insert_id_bytes"):
+            if getattr(limits, name) > _INDEX_ROW_BYTES - 100:
+                raise StartupError(
+                    f"{name} can be at most {_INDEX_ROW_BYTES - 100} with PostgreSQL, whose indexes hold no more"
+                )
+
+    def engine(self) -> AsyncEngine:
+        return create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._connect,
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=self._deadline,
+            pool_reset_on_return=None,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+        )
+
+    async def _connect(self, *_: Any) -> asyncpg.Connection:
+        patience = str(int(self._deadline * 1000))
+        # The driver reads the URL itself, and with it all that PostgreSQL's own clients know.
+        return await asyncpg.connect(
+            self._url,
+            timeout=self._deadline,
+            server_settings={
+                "application_name": "streamd",
+                "statement_timeout": patience,
+                "lock_timeout": patience,
+                # A host that vanished must not hold the head row for hours.
+                "idle_in_transaction_session_timeout": patience,
+            },
+        )
+
+    def exists(self) -> bool:
+        return True
+
+    async def inspect(self, connection: AsyncConnection) -> None:
+        async def show(name: str) -> str:
+            return str((await connection.exec_driver_sql(f"SHOW {name}")).scalar_one())
+
+        version = int(await show("server_version_num")) // 10_000
+        if version < _OLDEST:
+            raise StartupError(
+                f"PostgreSQL at {self.where} is of version {version}: streamd needs 13 or newer"
+            )
+        encoding = await show("server_encoding")
+        if encoding != "UTF8":
+            raise StartupError(
+                f"the database at {self.where} has the encoding {encoding}: streamd needs one of UTF8"
+            )
+        for name in ("fsync", "synchronous_commit"):
+            if await show(name) == "off":
+                logger.warning(
+                    "%s is off in PostgreSQL at %s: a crash may lose events that were acknowledged",
+                    name,
+                    self.where,
+                )
+
+    async def lock_schema(self, connection: AsyncConnection) -> None:
+        await connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+
+    # Whose the log is.
+
+    @asynccontextmanager
+    async def ownership(self) -> AsyncGenerator[None]:
+        yield
+
+    async def claim(self, connection: AsyncConnection, owner: str) -> str:
+        return str((await connection.execute(select(self.owner()))).scalar_one())
+
+    async def claimed(self) -> None:
+        pass
+
+    def owner(self) -> ColumnElement[str]:
+        return cast(extract("epoch", func.pg_postmaster_start_time()), Text)
+
+    # Statements.
+
+    def now(self) -> ColumnElement[int]:
+        return cast(func.floor(extract("epoch", func.clock_timestamp()) * 1000), BigInteger)
+
+    def later(self, one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
+        return func.greatest(one, other)
+
+    def texts(self, name: str) -> Select[tuple[str]]:
+        return select(func.unnest(bindparam(name, type_=ARRAY(Text))))
+
+    def numbers(self, name: str) -> Select[tuple[int]]:
+        return select(func.unnest(bindparam(name, type_=ARRAY(BigInteger))))
+
+    def pack(self, values: Sequence[str] | Sequence[int]) -> Any:
+        return values
+
+    def heads(self, *, forward: bool) -> Select[Any]:
+        wanted = func.unnest(bindparam("terms", type_=ARRAY(Text))).alias("wanted")
+        places = posting_list(wanted.column, forward=forward).correlate(wanted).subquery("places")
+        told = select(func.array_agg(places.c.seq).label("seqs")).correlate(wanted).lateral("told")
+        return select(wanted.column, told.c.seqs).select_from(wanted.join(told, true()))
+
+    def read_places(self, told: Any) -> list[Seq]:
+        return told or []
+
+    # Hints.
+
+    def announcement(self) -> Sequence[ColumnElement[Any]]:
+        return (func.pg_notify(func.concat("streamd_", STREAMS.c.id), ""),)
+
+    async def listen(self, stream: int, engine: AsyncEngine) -> AsyncGenerator[None]:
+        news = asyncio.Event()
+        connection = await self._connect()
+        try:
+            connection.add_termination_listener(lambda _: news.set())
+            async with asyncio.timeout(self._deadline):
+                await connection.add_listener(f"streamd_{stream}", lambda *_: news.set())
+            news.set()  # What was announced before is not told.
+            while not connection.is_closed():
+                await news.wait()
+                news.clear()
+                yield
+        finally:
+            connection.terminate()
+
+    # Errors.
+
+    def failure(self, error: Exception, *, committing: bool) -> Failure | None:
+        cause: Any = error.orig if isinstance(error, DBAPIError) else error
+        state = getattr(cause, "sqlstate", None) or getattr(cause.__cause__, "sqlstate", None)
+        where = f"PostgreSQL at {self.where}"
+        if state is not None:
+            executed = committing and state.startswith(("08", "57P"))
+            code = max(
+                (each for each in _SENTENCES if state.startswith(each)), key=len, default=None
+            )
+            if code is None:
+                sentence = f"PostgreSQL answered with an unexpected error ({state})"
+                return Failure(state, sentence, repeat=False, executed=executed)
+            sentence, repeat = _SENTENCES[code]
+            return Failure(code, f"{where} {sentence}", repeat=repeat, executed=executed)
+        known = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, TimeoutError)
+        if isinstance(cause, known):
+            why = f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
+            sentence = f"{where} can't be reached{why}"
+            return Failure("UNREACHABLE", sentence, repeat=True, executed=committing)
+        return None
+
+
+def _read_place(url: str) -> str:
+    """Return host, port and database of a URL, for people."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise StartupError(
+            "the store's URL is not one of postgresql://USER@HOST:PORT/DATABASE"
+        ) from exc
+    if host is None:
+        host = parse_qs(parts.query).get("host", ["localhost"])[0]
+    return f"{host}:{port or 5432}{parts.path}"
+
+
+class PostgresqlStore(SqlStore):
+    """Keep the log in PostgreSQL: as durable as that is set up to be, for workers on any hosts."""
+
+    def __init__(self, url: str, stream: Stream, **options: Any) -> None:
+        super().__init__(PostgresqlDialect(url, stream.limits), stream, **options)
