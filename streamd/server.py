@@ -210,8 +210,8 @@ def _serve_here(
 def _serve_in_workers(
     settings: Settings, sockets: list[socket.socket], on_started: Callable[[], None]
 ) -> None:
-    main = getattr(sys.modules["__main__"], "__file__", None)
-    if main is not None and not Path(main).exists():  # such as <stdin>
+    main = sys.modules["__main__"]
+    if main.__spec__ is None and not Path(getattr(main, "__file__", "")).exists():  # as <stdin>
         raise StartupError("workers must be 1 in a program that is no file which they could import")
     asyncio.run(_try_out(settings))
     for listener in sockets:
