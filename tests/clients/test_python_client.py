@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-from typing import Self
 
 import pytest
 from streamd_client import (
@@ -15,6 +14,7 @@ from streamd_client import (
     connect,
 )
 
+from tests.clients.proxy import Proxy
 from tests.promises.serving import daemon
 
 STORY = [
@@ -158,48 +158,6 @@ async def test_a_path_that_there_is_not_stops_the_client(server):
     async with connect(server.url + "no/such/path") as client:
         with pytest.raises(HandshakeRefused):
             await client.ping()
-
-
-class Proxy:
-    """Passes bytes on, until it breaks a connection off."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
-        self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        self.break_off()
-        await self._server.wait_closed()
-
-    def break_off(self) -> None:
-        """Break off every connection, whatever it is in the middle of."""
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers |= (both := {writer, there_writer})
-        try:
-            await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
-        finally:
-            self._writers -= both
-
-    @staticmethod
-    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.transport.abort()
 
 
 @pytest.mark.parametrize("seed", range(3))
