@@ -5,13 +5,13 @@ streamd.log and streamd.errors. Everything else may change.
 
 A server:
 
-    serve(store="redis://localhost", keys=["user", "kind"], port=8080)    until Ctrl-C
+    serve(store="sqlite:///feed.db", keys=["user", "kind"], port=8080)    until Ctrl-C
     async with run_server(store="memory:", keys="user") as server:        in this event loop
 
 A store without a server; Store says what it promises:
 
     stream = Stream("streamd", Keys.parse("user,kind"), Limits())
-    async with open_store("redis://localhost", stream) as store:
+    async with open_store("sqlite:///feed.db", stream) as store:
         await store.append([[draft_event({"user": 291}, None, stream.keys, stream.limits)]], "batch 1")
         wanted = parse_filter({"user": [23, 291]}, stream.keys, stream.limits)
         page = await store.newest(wanted, Bounds(limit=20, work=200_000, size=4 << 20))

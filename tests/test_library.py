@@ -359,9 +359,10 @@ async def test_what_is_typed_into_an_interpreter_is_for_one_worker(
 # Within a program.
 
 
-async def test_servers_with_stores_of_their_own_in_one_loop() -> None:
+async def test_servers_with_stores_of_their_own_in_one_loop(tmp_path: Path) -> None:
+    file = f"sqlite:///{tmp_path}/feed.db"
     async with (
-        run_server(store="memory:", keys=["user"]) as one,
+        run_server(store=file, keys=["user"]) as one,
         run_server(store=Own, keys=["kind", "page=title"]) as two,
         connect(one.ws_url) as first,
         connect(two.ws_url) as second,
@@ -372,6 +373,8 @@ async def test_servers_with_stores_of_their_own_in_one_loop() -> None:
         assert await second.items(page="x") == [{"kind": 2, "title": "x"}]
         assert (await first.info()).epoch != (await second.info()).epoch
         assert (await second.info()).keys == ["kind", "page"]
+    async with run_server(store=file, keys=["user"]) as again, connect(again.ws_url) as client:
+        assert await client.items() == [{"user": 1}]
 
 
 async def test_run_server_leaves_the_process_alone(start: Start) -> None:

@@ -143,6 +143,7 @@ async def test_the_scripts_that_use_it_as_a_library(tmp_path):
         finally:
             result = await script.end(signal.SIGINT)  # Ctrl-C
         assert (result.code, result.out) == (0, said)
+    assert [file.name for file in tmp_path.glob("*.db")] == ["feed.db"]
     result = await (await start_script(embedding, tmp_path)).end()
     assert result == Result(0, b"[{'user': 291, 'kind': 'watch'}]\n", "")
 
