@@ -74,6 +74,16 @@ class Chain:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_forks", tuple(last for _, last in self.closed))
 
+    @classmethod
+    def read(cls, epoch: str, closed: str) -> "Chain":
+        """Return the chain of which stores keep the closed epochs as `epoch:last epoch:last …`."""
+        pairs = (part.split(":") for part in closed.split())
+        return cls(epoch, tuple((name, int(last)) for name, last in pairs))
+
+    def write_closed(self) -> str:
+        """Return the closed epochs as `read` reads them."""
+        return " ".join(f"{epoch}:{last}" for epoch, last in self.closed)
+
     def cursor(self, seq: Seq) -> str:
         """Return the cursor of place `seq`: always the same text for one place."""
         if not self._forks or seq > self._forks[-1]:

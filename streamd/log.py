@@ -50,6 +50,17 @@ class LogState(NamedTuple):
     floor: Seq
     """The oldest place that is retained; head + 1 if none is."""
 
+    def resumes(self, since: Seq, chain: Chain) -> Seq:
+        """Return where a tail goes on that had come to `since` when the log had that chain.
+
+        That is where it was, or before that, where the log was forked; or after that, where
+        retention has overtaken it.
+        """
+        if self.chain != chain:
+            shared = self.chain.shared(chain)
+            since = min(since, shared) if shared is not None else self.floor - 1
+        return max(since, self.floor - 1)
+
 
 class Page(NamedTuple):
     """A look backwards: matching entries, newest first."""

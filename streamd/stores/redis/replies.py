@@ -21,18 +21,12 @@ __all__ = [
 ]
 
 
-def read_chain(epoch: str, text: str) -> Chain:
-    """Return the chain that a script tells as `epoch:last epoch:last …`."""
-    closed = (part.split(":") for part in text.split())
-    return Chain(epoch, tuple((name, int(last)) for name, last in closed))
-
-
 def read_state(reply: list[Any], known: Chain | None) -> LogState:
     """Return the state a reply begins with; it has no chain where that is the `known` one."""
     epoch, chain, head, floor = reply[:4]
     if chain is None and known is not None:
         return LogState(known, int(head), int(floor))
-    return LogState(read_chain(epoch.decode(), chain.decode()), int(head), int(floor))
+    return LogState(Chain.read(epoch.decode(), chain.decode()), int(head), int(floor))
 
 
 # Appending.

@@ -151,7 +151,7 @@ class Follower:
         while True:
             arguments = (1, since, _RUN_ENTRIES, _RUN_BYTES, 0)
             reply = await access.run(SCAN, names, arguments)
-            begin = self._begin(reply.state)
+            begin = reply.state.resumes(since, self._chain)
             if begin == since:
                 break
             since = begin
@@ -165,12 +165,3 @@ class Follower:
         if not members and not moved:
             return None
         return Run(state, since, [unpack(member) for member in members], self._since)
-
-    def _begin(self, state: LogState) -> Seq:
-        """Return where the next run begins in a log of this state: where the last one ended, or
-        before that, where the log was forked; or after that, where retention has overtaken us."""
-        since = self._since
-        if state.chain != self._chain:
-            shared = state.chain.shared(self._chain)
-            since = min(since, shared) if shared is not None else state.floor - 1
-        return max(since, state.floor - 1)

@@ -38,12 +38,6 @@ class Head(NamedTuple):
     """Of what is to be stored now, in ms."""
 
 
-def read_chain(epoch: str, text: str) -> Chain:
-    """Return the chain that the head row tells as `epoch:last epoch:last …`."""
-    closed = (part.split(":") for part in text.split())
-    return Chain(epoch, tuple((name, int(last)) for name, last in closed))
-
-
 class Access:
     """Run transactions on one stream.
 
@@ -112,7 +106,7 @@ class Access:
         if not row.ours:
             raise Failure("OWNER", f"{self.dialect.name} was restarted or exchanged", repeat=True)
         if row.chain is not None:
-            chain = read_chain(row.epoch, row.chain)
+            chain = Chain.read(row.epoch, row.chain)
             if chain != self._chain:
                 self._chain = chain
         self.on_head(row.head)
@@ -140,12 +134,11 @@ class Access:
             raise Failure("KEYS", row.keys, repeat=False)
         self.keys = Keys.parse(row.keys, declared.limits)
         self.stream = row.id
-        chain = read_chain(row.epoch, row.chain)
+        chain = Chain.read(row.epoch, row.chain)
         owner = await self.dialect.claim(connection, row.owner)
         if owner != row.owner:
             chain = chain.fork(self._new_epoch(), row.head, row.floor)
-            closed = " ".join(f"{epoch}:{last}" for epoch, last in chain.closed)
-            values = {"epoch": chain.epoch, "chain": closed, "owner": owner}
+            values = {"epoch": chain.epoch, "chain": chain.write_closed(), "owner": owner}
             await connection.execute(update(STREAMS).where(STREAMS.c.id == row.id).values(values))
         self._chain = chain
         return LogState(chain, row.head, row.floor)

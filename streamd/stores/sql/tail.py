@@ -9,7 +9,7 @@ from random import Random
 from streamd.cursor import Chain
 from streamd.errors import CallError
 from streamd.filters import EVERYTHING
-from streamd.log import LogState, Run
+from streamd.log import Run
 from streamd.stores.base import Bounds
 from streamd.stores.sql.access import Access
 from streamd.stores.sql.reading import Reader
@@ -109,10 +109,10 @@ async def follow(
             news.clear()
             try:
                 run = await reader.after(since, EVERYTHING, _RUN)
-                begin = begins(run.state, since, chain)
+                begin = run.state.resumes(since, chain)
                 if begin != since:
                     run = await reader.after(begin, EVERYTHING, _RUN)
-                    begin = begins(run.state, begin, run.state.chain)
+                    begin = run.state.resumes(begin, run.state.chain)
             except CallError as error:
                 failures += 1
                 if failures == 1:
@@ -136,12 +136,3 @@ async def follow(
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(access.dialect.check * random.uniform(1, 2)):
                         await news.wait()
-
-
-def begins(state: LogState, since: Seq, chain: Chain) -> Seq:
-    """Return where the next run begins in a log of this state: where the last one ended, or before
-    that, where the log was forked; or after that, where retention has overtaken us."""
-    if state.chain != chain:
-        shared = state.chain.shared(chain)
-        since = min(since, shared) if shared is not None else state.floor - 1
-    return max(since, state.floor - 1)
