@@ -68,6 +68,15 @@ _SENTENCES = {
 """What is the matter, and whether it may pass by itself; by the beginning of SQLSTATE (PostgreSQL's
 appendix A), of which the longest counts."""
 
+_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresError,
+)
+"""What the driver raises on its own when a connection is lost, or half lost."""
+
 
 class PostgresqlDialect(Dialect):
     """Speak to PostgreSQL 13 or newer.
@@ -78,7 +87,8 @@ class PostgresqlDialect(Dialect):
 
     name = "PostgreSQL"
     begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-    begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    # Whether it may write is the administrator's to say.
+    begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED"
     writers = 2
     check = 1.0
 
@@ -107,6 +117,8 @@ class PostgresqlDialect(Dialect):
 
     async def _connect(self, *_: Any) -> asyncpg.Connection:
         patience = str(int(self._deadline * 1000))
+        # Less than the time of an attempt, so that we hear what it was that took so long.
+        lock_patience = str(int(self._deadline * 400))
         # The driver reads the URL itself, and with it all that PostgreSQL's own clients know.
         return await asyncpg.connect(
             self._url,
@@ -114,7 +126,7 @@ class PostgresqlDialect(Dialect):
             server_settings={
                 "application_name": "streamd",
                 "statement_timeout": patience,
-                "lock_timeout": patience,
+                "lock_timeout": lock_patience,
                 # A host that vanished must not hold the head row for hours.
                 "idle_in_transaction_session_timeout": patience,
             },
@@ -212,9 +224,10 @@ class PostgresqlDialect(Dialect):
     # Errors.
 
     def failure(self, error: Exception, *, committing: bool) -> Failure | None:
-        cause: Any = error.orig if isinstance(error, DBAPIError) else error
-        state = getattr(cause, "sqlstate", None) or getattr(cause.__cause__, "sqlstate", None)
-        where = f"PostgreSQL at {self.where}"
+        # SQLAlchemy wraps an error of its adapter, and that what the driver raised.
+        adapted = error.orig if isinstance(error, DBAPIError) else None
+        cause: Any = adapted.__cause__ if adapted is not None else error
+        state = getattr(cause, "sqlstate", None)
         if state is not None:
             executed = committing and state.startswith(("08", "57P"))
             code = max(
@@ -224,11 +237,12 @@ class PostgresqlDialect(Dialect):
                 sentence = f"PostgreSQL answered with an unexpected error ({state})"
                 return Failure(state, sentence, repeat=False, executed=executed)
             sentence, repeat = _SENTENCES[code]
-            return Failure(code, f"{where} {sentence}", repeat=repeat, executed=executed)
-        known = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, TimeoutError)
-        if isinstance(cause, known):
+            return Failure(code, f"PostgreSQL {sentence}", repeat=repeat, executed=executed)
+        if isinstance(cause, asyncpg.ClientConfigurationError):
+            return Failure("URL", "PostgreSQL's URL has an option with a wrong value", repeat=False)
+        if isinstance(cause, _LOST):
             why = f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
-            sentence = f"{where} can't be reached{why}"
+            sentence = f"PostgreSQL can't be reached{why}"
             return Failure("UNREACHABLE", sentence, repeat=True, executed=committing)
         return None
 

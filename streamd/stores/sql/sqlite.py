@@ -51,7 +51,7 @@ _SENTENCES = {
     "SQLITE_READONLY": ("can't be written to", False),
     "SQLITE_CANTOPEN": ("can't be opened", False),
     "SQLITE_PERM": ("is not ours to open", False),
-    "SQLITE_NOTADB": ("is not a database of SQLite", False),
+    "SQLITE_NOTADB": ("is not a database", False),
     "SQLITE_CORRUPT": ("is damaged", False),
     "SQLITE_IOERR": ("can't be read or written: its disk reports an error", False),
     "SQLITE_TOOBIG": ("refuses a value as too large", False),
@@ -120,12 +120,12 @@ class SqliteDialect(Dialect):
     async def ownership(self) -> AsyncGenerator[None]:
         path = self._path.with_name(self._path.name + "-lock")
         if not path.parent.is_dir():
-            raise Failure("SQLITE_CANTOPEN", f"{path.parent} is not a folder", repeat=False)
+            raise Failure("SQLITE_CANTOPEN", "SQLite is in no folder that is there", repeat=False)
         try:
             # Never the file itself: to close it would drop the locks that SQLite has on it.
             self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as exc:
-            sentence = f"{path} can't be opened: {exc.strerror}"
+            sentence = f"SQLite has a lock beside it that can't be opened ({exc.strerror})"
             raise Failure("SQLITE_CANTOPEN", sentence, repeat=False) from exc
         try:
             self._first = await self._take_lock(self._lock)
@@ -223,7 +223,7 @@ class SqliteDialect(Dialect):
         for code, (sentence, repeat) in _SENTENCES.items():
             if name.startswith(code):
                 executed = committing and code not in ("SQLITE_BUSY", "SQLITE_FULL")
-                return Failure(code, f"{self.where} {sentence}", repeat=repeat, executed=executed)
+                return Failure(code, f"SQLite {sentence}", repeat=repeat, executed=executed)
         return Failure(
             name,
             f"SQLite answered with an unexpected error ({name})",
@@ -233,10 +233,14 @@ class SqliteDialect(Dialect):
 
 
 def _set_up(connection: Any, record: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    try:
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+    except BaseException:
+        connection.close()  # The pool knows nothing of it yet.
+        raise
 
 
 def _read_path(url: str) -> Path:

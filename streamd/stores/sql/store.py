@@ -101,9 +101,10 @@ class SqlStore(Store):
                     f"{self._where} was written by a newer version of streamd (its form is "
                     f"{failure.sentence}): start that, or take another database"
                 )
-            case "UNREACHABLE":
-                return StartupError(f"{failure.sentence}: start it, or name another store")
-        return StartupError(f"the store can't be used: {failure.sentence}")
+        told = failure.sentence.replace(self._dialect.name, self._where, 1)
+        if failure.code == "UNREACHABLE":
+            told += ": start it, or name another store"
+        return StartupError(told)
 
     async def aclose(self) -> None:
         if self._retention is not None:
