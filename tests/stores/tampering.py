@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from sqlalchemy import Delete, Insert, Update, delete, insert, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from streamd.log import Draft, Entry, pack
 from streamd.stores.base import Posting, Store
 from streamd.stores.memory import MemoryStore
+from streamd.stores.sql.schema import INDEX, LOG
 from streamd.types import Seq
 
 __all__ = ["Tampering", "tamper_with"]
@@ -72,6 +76,37 @@ class _Redis:
         return await self._link.call(command, timeout=5.0)
 
 
+class _Sql:
+    def __init__(self, store: Store) -> None:
+        self._access = store._access  # type: ignore[attr-defined]
+
+    async def post(self, postings: Sequence[Posting]) -> None:
+        rows = [{"stream": self._access.stream, "term": term, "seq": n} for term, n in postings]
+        await self._do(insert(INDEX).values(rows))
+
+    async def unpost(self, postings: Sequence[Posting]) -> None:
+        for term, seq in postings:
+            mine = INDEX.c.stream == self._access.stream
+            await self._do(delete(INDEX).where(mine, INDEX.c.term == term, INDEX.c.seq == seq))
+
+    async def write(self, entry: Entry) -> None:
+        values = {
+            "time": entry.time,
+            "terms": "\0".join(entry.terms).encode(),
+            "body": entry.body,
+        }
+        await self._do(update(LOG).where(LOG.c.id == self._access.id(entry.seq)).values(values))
+
+    async def erase(self, seq: Seq) -> None:
+        await self._do(delete(LOG).where(LOG.c.id == self._access.id(seq)))
+
+    async def _do(self, statement: Insert | Update | Delete) -> None:
+        async def work(connection: AsyncConnection) -> int:
+            return (await connection.execute(statement)).rowcount
+
+        assert await self._access.write(work)
+
+
 def tamper_with(store: Store) -> Tampering:
     """Return the means to tamper with an open store."""
     match type(store).__name__:
@@ -80,4 +115,6 @@ def tamper_with(store: Store) -> Tampering:
             return _Memory(store)
         case "RedisStore":
             return _Redis(store)
+        case "SqliteStore" | "PostgresqlStore":
+            return _Sql(store)
     raise AssertionError(f"nobody has said how to tamper with a {type(store).__name__}")

@@ -100,7 +100,7 @@ class Reader:
 
     async def state(self) -> LogState:
         """Return the log's state."""
-        return await self._access.read(self._access.state)
+        return await self._access.ask(self._access.state)
 
     async def newest(self, wanted: Filter, bounds: Bounds, before: Seq | None) -> Page:
         """See stores.base.Store.newest."""
@@ -136,6 +136,15 @@ class Reader:
         rows = await connection.execute(self._entries, {"ids": ids})
         found = {entry.seq: entry for entry in map(self._entry, rows)}
         return [found[seq] for seq in seqs if seq in found]
+
+    async def terms(
+        self, connection: AsyncConnection, seqs: Sequence[Seq]
+    ) -> dict[Seq, tuple[Term, ...]]:
+        """Return the terms of the entries at some places; of those that are there."""
+        ids = self._access.dialect.pack([self._access.id(seq) for seq in seqs])
+        rows = await connection.execute(self._terms, {"ids": ids})
+        first = self._access.id(0)
+        return {ident - first: _read_terms(packed) for ident, packed in rows}
 
     def _entry(self, row: Row[Any, Any, Any, Any]) -> Entry:
         ident, time, terms, body = row
@@ -233,11 +242,8 @@ class Reader:
         self, connection: AsyncConnection, candidates: Sequence[Seq], wanted: Filter
     ) -> list[Seq]:
         """Return the candidates that match, by the terms which the log has of them."""
-        ids = self._access.dialect.pack([self._access.id(seq) for seq in candidates])
-        rows = await connection.execute(self._terms, {"ids": ids})
-        first = self._access.id(0)
-        found = {ident - first for ident, terms in rows if wanted.matches(_read_terms(terms))}
-        return [seq for seq in candidates if seq in found]
+        terms = await self.terms(connection, candidates)
+        return [seq for seq in candidates if seq in terms and wanted.matches(terms[seq])]
 
     async def _collect(
         self, connection: AsyncConnection, reading: _Reading, matching: Sequence[Seq]

@@ -10,7 +10,7 @@ from streamd.cursor import EPOCH_BYTES, Chain
 from streamd.errors import StartupError
 from streamd.filters import Filter
 from streamd.log import Draft, LogState, Page, Run
-from streamd.stores.base import Appended, Bounds, Store, Stream, no_stream
+from streamd.stores.base import Appended, Bounds, Store, Stream, Upkeep, no_stream
 from streamd.stores.sql.access import Access
 from streamd.stores.sql.appending import Appender
 from streamd.stores.sql.dialect import Dialect
@@ -18,6 +18,7 @@ from streamd.stores.sql.failure import Failure
 from streamd.stores.sql.reading import Reader
 from streamd.stores.sql.retention import Sweeper
 from streamd.stores.sql.tail import Hints, follow
+from streamd.stores.sql.upkeep import SqlUpkeep
 from streamd.types import Seq
 
 __all__ = ["SqlStore"]
@@ -136,3 +137,8 @@ class SqlStore(Store):
         async with aclosing(runs):
             async for run in runs:
                 yield run
+
+    # Upkeep.
+
+    def upkeep(self) -> Upkeep:
+        return SqlUpkeep(self._access, self._appender, self._reader)
