@@ -148,8 +148,7 @@ class Http:
             self._uri.resource_name,
             body,
             self._headers,
-            retries=False,
-            redirect=False,
+            retries=False,  # and so no redirects
             timeout=Timeout(total=seconds),
             preload_content=False,
             decode_content=False,
@@ -159,8 +158,6 @@ class Http:
         except BaseException:
             response.close()  # else what is left of the answer would be taken for the next one
             raise
-        finally:
-            response.release_conn()
         return Reply(response.status, content, _seconds(response.headers.get("Retry-After")))
 
     def _read(self, response: BaseHTTPResponse, deadline: float) -> bytes:

@@ -36,7 +36,7 @@ class FakeHttp(ThreadingHTTPServer):
         self.opened = 0
         self.lock = threading.Lock()
         self.over = threading.Event()
-        self._connections: set[Any] = set()
+        self.connections: set[Any] = set()
         name = f"[{host}]" if ":" in host else host
         scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://{name}:{self.server_address[1]}/"
@@ -51,18 +51,18 @@ class FakeHttp(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         with self.lock:
-            for connection in self._connections:
+            for connection in self.connections:
                 hang_up(connection)
         self.server_close()
 
     def opens(self, connection: Any) -> None:
         with self.lock:
             self.opened += 1
-            self._connections.add(connection)
+            self.connections.add(connection)
 
     def closes(self, connection: Any) -> None:
         with self.lock:
-            self._connections.discard(connection)
+            self.connections.discard(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A broken connection is nothing to tell of."""
