@@ -125,10 +125,13 @@ class Settings(_LimitSettings):
         "user,kind,repo", description="declared keys: name or name=path, with commas"
     )
     store: _Url | _Maker = Field(
-        "memory:", description="URL of the store: memory:, redis://, rediss:// or unix://"
+        "sqlite:///streamd.db",
+        description="URL of the store: sqlite:///FILE, postgresql://, redis://, rediss://, unix:// or memory:",
     )
     stream: str = Field("streamd", description="name of the stream within the store")
-    workers: int = Field(1, ge=1, le=256, description="worker processes; more than one need Redis")
+    workers: int = Field(
+        1, ge=1, le=256, description="worker processes; all but memory: can be shared"
+    )
     allow_host: _Texts = Field([], description="further names that this server goes by (Host)")
     allow_origin: _Texts = Field([], description="web pages that may come in (Origin)")
     config: Path | None = Field(None, description="TOML file with settings by these names")
@@ -195,7 +198,7 @@ class Settings(_LimitSettings):
         elif self.store.lower().startswith("memory:"):
             raise StartupError(
                 "workers must be 1 with the store memory:, whose events only one process sees; "
-                "for more name a store that they can share, such as --store redis://localhost"
+                "for more name a store that they can share, such as --store sqlite:///streamd.db"
             )
 
 

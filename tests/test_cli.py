@@ -60,17 +60,24 @@ def test_unknown_name_in_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "feed"), [("user,page=title", " user=291"), ("user=actor.id", "")]
+    ("keys", "feed", "store", "kept"),
+    [
+        ("user,page=title", " user=291", "", "sqlite:///streamd.db   (the events are kept in"),
+        ("user=actor.id", "", 'store = "memory:"', "memory:   (the events live as long as this"),
+    ],
 )
-def test_what_it_says_at_its_start(tmp_path: Path, keys: str, feed: str) -> None:
+def test_what_it_says_at_its_start(
+    tmp_path: Path, keys: str, feed: str, store: str, kept: str
+) -> None:
     file = tmp_path / "streamd.toml"
-    file.write_text(f'keys = "{keys}"\nport = 0\n')
+    file.write_text(f'keys = "{keys}"\nport = 0\n{store}\n')
     environment = {name: value for name, value in os.environ.items() if "STREAMD" not in name}
     process = subprocess.Popen(
         [sys.executable, "-m", "streamd", "serve", "--config", str(file)],
         stdout=subprocess.PIPE,
         text=True,
         env=environment | {"STREAMD_STREAM": "edits"},
+        cwd=tmp_path,
     )
     try:
         assert process.stdout is not None
@@ -79,8 +86,8 @@ def test_what_it_says_at_its_start(tmp_path: Path, keys: str, feed: str) -> None
         process.terminate()
         process.communicate(timeout=30)
     assert re.search(r"ws://127\.0\.0\.1:[1-9]\d*/ and http://127\.0\.0\.1:[1-9]\d*/", said)
-    assert "memory:" in said
-    assert "as long as this process" in said
+    assert kept in said
+    assert (tmp_path / "streamd.db").exists() is ("sqlite" in kept)
     assert keys in said
     assert "edits" in said
     assert ".venv/bin/streamd insert '{" in said

@@ -31,7 +31,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults() -> None:
     settings = load_settings()
-    assert (settings.host, settings.port, settings.store) == ("127.0.0.1", 8080, "memory:")
+    assert (settings.host, settings.port, settings.store) == ("127.0.0.1", 8080, "sqlite:///streamd.db")
     assert settings.to_stream().keys.names == ("user", "kind", "repo")
     assert settings.limits == Limits()
 
@@ -163,7 +163,7 @@ def test_no_setting_is_told_of_in_the_words_of_a_library(setting: str) -> None:
         ({"host": "not a host"}, "host"),
         ({"keys": "user,user"}, "twice"),
         ({"keys": ""}, "key"),
-        ({"workers": 2}, "memory:"),
+        ({"workers": 2, "store": "memory:"}, "memory:"),
         ({"wimdow": 5}, "did you mean 'window'"),
         ({"config": "/no/such/file"}, "/no/such/file"),
     ],

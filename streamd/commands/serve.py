@@ -16,6 +16,13 @@ _FIRST = ("host", "port", "keys", "store", "stream", "workers", "window", "max_e
 """The options that are asked for most, in the order of the help."""
 
 
+_KEPT = {
+    "memory": "   (the events live as long as this process)",
+    "sqlite": "   (the events are kept in this file)",
+}
+"""What is said of a store beside its URL."""
+
+
 def serve(**options: Any) -> None:
     """Start the server."""
     # The other commands start sooner without it.
@@ -28,8 +35,7 @@ def serve(**options: Any) -> None:
 
 def _announce(settings: Settings, address: "Address") -> None:
     store = settings.store_name
-    if store.startswith("memory:"):
-        store += "   (the events live as long as this process)"
+    store += _KEPT.get(store.partition(":")[0], "")
     url = "" if address.port == 8080 else f" --url {address.ws_url}"
     # The event below is in this feed if `user` is read where its name says; else all are shown.
     feed = " user=291" if "user" in map(str.strip, settings.keys.split(",")) else ""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 
 START_DEADLINE = 20.0
 STOP_DEADLINE = 20.0
@@ -27,6 +28,8 @@ class Daemon:
 
     port: int
     options: tuple[str, ...]
+    folder: str
+    """Where it runs, and keeps the file of its default store."""
     process: asyncio.subprocess.Process | None = None
     output: bytearray = field(default_factory=bytearray)
     """What it has written to both of its outputs."""
@@ -45,6 +48,7 @@ class Daemon:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=environment,
+            cwd=self.folder,
         )
         self._reader = asyncio.create_task(self._read())
 
@@ -103,10 +107,11 @@ class Daemon:
 @asynccontextmanager
 async def daemon(*options: str, port: int | None = None) -> AsyncIterator[Daemon]:
     """Run `streamd serve` with some options for as long as the block lasts."""
-    running = Daemon(port or free_port(), options)
-    try:
-        await running.start()
-        yield running
-    finally:
-        if running.process is not None:
-            await running.stop()
+    with TemporaryDirectory(prefix="streamd-") as folder:
+        running = Daemon(port or free_port(), options, folder)
+        try:
+            await running.start()
+            yield running
+        finally:
+            if running.process is not None:
+                await running.stop()

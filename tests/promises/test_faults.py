@@ -288,7 +288,7 @@ def wanted(keys: dict[str, Any], event: dict[str, Any]) -> bool:
 
 
 async def test_redis_that_is_absent_keeps_the_server_from_starting_with_a_sentence() -> None:
-    server = Daemon(1, ("--store", "redis://:secret@127.0.0.1:1/0", "--store-deadline", "1"))
+    server = Daemon(1, ("--store", "redis://:secret@127.0.0.1:1/0", "--store-deadline", "1"), "/")
     with pytest.raises(AssertionError):
         await server.start()
     assert server.process

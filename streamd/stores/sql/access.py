@@ -174,6 +174,10 @@ class Access:
         """Return what `work` reads, all of it as of one moment; raise StoreUnavailable."""
         return await self._persist(self.dialect.begin_read, work)
 
+    async def ask(self, work: Work[T]) -> T:
+        """Return what `work` reads by one statement, which needs no transaction."""
+        return await self._persist(None, work)
+
     async def write(self, work: Work[T]) -> T:
         """Return what `work` says when all that it wrote is stored.
 
@@ -182,7 +186,7 @@ class Access:
         """
         return await self._persist(self.dialect.begin_write, work)
 
-    async def _persist(self, begin: str, work: Work[T]) -> T:
+    async def _persist(self, begin: str | None, work: Work[T]) -> T:
         return await persist(
             lambda patience: self._attempt(begin, work, patience),
             self.take_over,
@@ -190,7 +194,7 @@ class Access:
             random=self._random,
         )
 
-    async def _attempt(self, begin: str, work: Work[T], patience: float) -> T:
+    async def _attempt(self, begin: str | None, work: Work[T], patience: float) -> T:
         """Run a transaction once; raise Failure.
 
         It has a task of its own, because a driver may be slow to let go of what it was doing.
@@ -222,7 +226,7 @@ class Access:
 class _Transaction:
     """One attempt at one transaction."""
 
-    def __init__(self, access: Access, begin: str, patience: float) -> None:
+    def __init__(self, access: Access, begin: str | None, patience: float) -> None:
         self._access = access
         self._begin = begin
         self._patience = patience
@@ -251,6 +255,11 @@ class _Transaction:
         except Exception as exc:
             committing = self._committing and self._writes
             failure = self._access.dialect.failure(exc, committing=committing)
+            if failure is None and isinstance(exc, ValueError):
+                # What was read is not what we wrote: a damaged page may look whole to the database.
+                failure = Failure(
+                    "DAMAGED", f"{self._access.dialect.name} is damaged", repeat=False
+                )
             if failure is None:
                 raise
             # The driver's words may show what was to be stored.
@@ -258,12 +267,15 @@ class _Transaction:
 
     async def _run(self, connection: AsyncConnection, work: Work[T]) -> T:
         try:
+            if self._begin is None:
+                return await work(connection)
             await connection.exec_driver_sql(self._begin)
             result = await work(connection)
             self._committing = True
             await connection.exec_driver_sql("COMMIT")
         except (Failure, StartupError):
-            await connection.exec_driver_sql("ROLLBACK")
+            if self._begin is not None:
+                await connection.exec_driver_sql("ROLLBACK")
             raise
         except BaseException:
             # What is under way on it, or left of it, nobody knows.
