@@ -2,7 +2,19 @@
 
 from collections.abc import Callable
 
-from streamd_client import Entry, Feed, Inserted, PlaceLost, connect
+from streamd_client import (
+    CallTimeout,
+    Entry,
+    Feed,
+    History,
+    Info,
+    Inserted,
+    PlaceLost,
+    RequestRefused,
+    Unreachable,
+    connect,
+)
+from streamd_client.sync import Client
 
 from streamd import (
     Address,
@@ -32,6 +44,26 @@ async def insert_and_ask(url: str) -> list[dict[str, object]]:
         entries: list[Entry] = page.entries
         assert len(many) + len(entries) >= 0
         return await client.items(kind="friend", user=[23, 291], start=1, end=3)
+
+
+def from_a_view(url: str, friends: set[int]) -> list[dict[str, object]]:
+    """Use the client without asyncio."""
+    with Client(url, timeout=5, ca_file="ca.pem", backoff=lambda attempt: 0.5) as client:
+        try:
+            inserted: Inserted = client.insert({"user": 291}, id="a", timeout=1.5)
+            many: list[Inserted] = client.insert_many([{"user": 1}, {"user": 2}], ["b", None])
+        except CallTimeout as late:
+            stored: bool | None = False if isinstance(late.__cause__, Unreachable) else None
+            assert not stored
+            raise
+        except RequestRefused as refused:
+            status: int = refused.status
+            raise SystemExit(status) from refused
+        page: History = client.history(user=friends, before=inserted.cursor, limit=5)
+        info: Info = client.info()
+        seconds: float = client.ping()
+        assert len(many) + len(page.entries) + len(info.keys) + seconds >= 0
+        return client.items(filter={"class": 3}, kind="friend", user=[23, "x"], start=1, end=3)
 
 
 async def follow(url: str, show: Callable[[Entry], None], cursor: str | None) -> str | None:

@@ -30,11 +30,11 @@ def full_jitter(
     return low + random() * (ceiling - low)
 
 
-def call_jitter(attempt: int) -> float:
+def call_jitter(attempt: int, *, random: Callable[[], float] = random.random) -> float:
     """
-    Return the seconds to wait before a call is repeated for the time `attempt` (0, 1, 2 …).
+    Return the seconds to wait before retry number `attempt` (0, 1, 2 …) of a call.
     """
-    return full_jitter(attempt, low=0.1, high=2.0)
+    return full_jitter(attempt, low=0.1, high=2.0, random=random)
 
 
 def retry_delay(

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import orjson
 import pytest
-from streamd_client import backoff, connection, inbox
+from streamd_client import backoff, connection, http, inbox, sync
 from streamd_client.errors import BY_CODE
 from streamd_client.protocol import MESSAGE_BYTES
+
+from clients.python.tests.fake_http import FakeHttp
 
 HERE = Path(__file__).parents[1]
 PROTOCOL = (HERE.parent / "PROTOCOL.md").read_text(encoding="utf-8")
@@ -50,6 +52,20 @@ def test_the_clients_numbers_are_in_the_text():
     assert f"lasted {backoff.STABLE_AFTER:g} s" in PROTOCOL
 
 
+def test_the_rules_over_http_are_the_clients():
+    (rule,) = re.findall(r"^9\. .*?(?=^10\.)", PROTOCOL, re.M | re.S)
+    (statuses,) = re.findall(r"after HTTP ([\d,\sand]+),", rule)
+    assert set(map(int, re.findall(r"\d+", statuses))) == http.PASSING
+    assert f"no answer for {sync.ATTEMPT_TIMEOUT:g} s" in rule
+    limits = {name.strip("`"): default for name, default in table("Limits")}
+    assert float(limits["store_deadline"]) < sync.ATTEMPT_TIMEOUT
+    assert "waits 0.1 s to a ceiling that doubles from 0.2 s to 2 s" in rule
+    for attempt, ceiling in enumerate((0.2, 0.4, 0.8, 1.6, 2.0, 2.0)):
+        assert backoff.call_jitter(attempt, random=lambda: 0.0) == 0.1
+        assert backoff.call_jitter(attempt, random=lambda: 1.0) == ceiling
+    assert "HTTP 408, 425, 429, 502, 503\n  and 504" in README
+
+
 @pytest.mark.parametrize("line", re.findall(r'^    (\{"jsonrpc.*\})$', PROTOCOL, re.M))
 def test_the_examples_are_json(line):
     assert orjson.loads(line.replace("{…}", "{}"))["jsonrpc"] == "2.0"
@@ -64,3 +80,10 @@ async def test_the_readme_works(server, capsys):
     exec(code.replace("asyncio.run(main())", ""), names)
     await names["main"]()
     assert capsys.readouterr().out == "[{'kind': 'friend', 'user': 23, 'friend': 291}]\ne1.1\n"
+
+
+def test_the_readme_without_asyncio_works(capsys):
+    (code,) = re.findall(r"```python\n(from streamd_client.sync.*?)```", README, re.S)
+    with FakeHttp() as server:
+        exec(code.replace("http://127.0.0.1:8080/", server.url), {})
+    assert capsys.readouterr().out == "[{'kind': 'friend', 'user': 23, 'friend': 291}]\n"
