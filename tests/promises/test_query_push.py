@@ -28,9 +28,25 @@ async def test_push_and_query_agree_when_the_window_is_small() -> None:
         await run(Chaos([server.url], seed(), events=2_000, subscribers=100))
 
 
+async def on_workers(store: str) -> None:
+    """Let a server of two workers and another one share a stream."""
+    options = ("--store", store, "--stream", secrets.token_hex(8), "--keys", "user,kind,tag")
+    async with daemon(*options, "--workers", "2") as one, daemon(*options) as two:
+        await run(Chaos([one.url, two.url], seed()))
+
+
+@pytest.mark.timeout(120)
+async def test_push_and_query_agree_on_sqlite_with_two_workers(sqlite_url: str) -> None:
+    await on_workers(sqlite_url)
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(120)
+async def test_push_and_query_agree_on_postgresql_with_two_workers(postgres_url: str) -> None:
+    await on_workers(postgres_url)
+
+
 @pytest.mark.redis
 @pytest.mark.timeout(120)
 async def test_push_and_query_agree_on_redis_with_two_workers(redis_url: str) -> None:
-    options = ("--store", redis_url, "--stream", secrets.token_hex(8), "--keys", "user,kind,tag")
-    async with daemon(*options, "--workers", "2") as one, daemon(*options) as two:
-        await run(Chaos([one.url, two.url], seed()))
+    await on_workers(redis_url)
