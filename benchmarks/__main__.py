@@ -9,8 +9,9 @@ from rich.table import Table
 
 from benchmarks.fanout import fanout
 from benchmarks.inner import Row, matcher, window
+from benchmarks.sql import sql
 
-MEASUREMENTS = {"matcher": matcher, "window": window, "fanout": fanout}
+MEASUREMENTS = {"matcher": matcher, "window": window, "sql": sql, "fanout": fanout}
 
 
 def main() -> None:
