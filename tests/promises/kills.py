@@ -88,13 +88,13 @@ class Producer:
             # Some give up, and never know.
             if (lost or not call.take(answer)) and self.rng.random() < 0.7:
                 self._left.append(call)
-        await asyncio.sleep(self.rng.choice([0, 0.01, 0.03]))
+        await asyncio.sleep(self.rng.choice([0, 0.03, 0.06]))
         return not any(isinstance(answer, ConnectionError) for answer in answers)
 
 
 async def follow(url: str, received: list[str]) -> None:
     """Follow the whole feed with the client, from the first event on."""
-    async with connect(url, timeout=60) as client:
+    async with connect(url, timeout=60, backoff=lambda attempt: 0.1) as client:
         async with client.subscribe(after="start") as feed:
             try:
                 async for entry in feed:
