@@ -539,6 +539,47 @@ async def test_a_disk_that_fails_stores_nothing_by_halves_and_goes_on_when_it_wo
 # Files that are taken away.
 
 
+async def test_a_file_that_is_moved_takes_no_more_events_until_it_is_back(
+    path: Path, connect: Connect
+) -> None:
+    store = await connect()
+    await put(store, numbered([1, 2, 3]))
+    async with follow(store, 0) as followed:
+        await followed.reach(3)
+        path.rename(path.with_name("elsewhere"))
+        for call in (put_one(store, user=4), store.state(), store.newest(EVERYTHING, PLENTY)):
+            with pytest.raises(StoreUnavailable, match="moved"):
+                await call
+        assert not path.exists()
+        path.with_name("elsewhere").rename(path)
+        assert (await put_one(store, user=4)).seq == 4
+        await followed.reach(4)
+        assert not followed.turns
+    assert ask(path, "SELECT head FROM streamd_streams") == [(4,)]
+
+
+async def test_an_older_copy_put_in_place_of_the_file_is_left_alone_until_a_restart(
+    path: Path,
+) -> None:
+    url = f"sqlite:///{path}"
+    async with make(url) as store:
+        await put(store, numbered([1, 2, 3]))
+        # A copy as another program takes it meanwhile, by the means of SQLite.
+        ask(path, f"VACUUM INTO '{path}-copy'")
+        await put(store, numbered([4, 5]))
+        old = await store.state()
+        os.replace(f"{path}-copy", path)
+        with pytest.raises(StoreUnavailable, match="replaced"):
+            await put_one(store, user=40)
+    for left in ("-wal", "-shm"):
+        path.with_name(path.name + left).unlink(missing_ok=True)
+    async with make(url) as store:
+        assert [p.seq for p in (await put(store, numbered([40, 50])))[0]] == [4, 5]
+        new = await store.state()
+    assert new.chain.cursor(3) == old.chain.cursor(3)
+    assert new.chain.cursor(4) != old.chain.cursor(4)
+
+
 # Several processes.
 
 

@@ -240,6 +240,7 @@ class _Transaction:
 
     async def run(self, work: Work[T]) -> T:
         """Run it; raise Failure."""
+        self._access.dialect.verify()
         turn = self._access.writers if self._writes else contextlib.nullcontext()
         try:
             async with (

@@ -71,6 +71,10 @@ class Dialect(ABC):
     def owner(self) -> ColumnElement[str]:
         """Return the expression of who the owner must be."""
 
+    @abstractmethod
+    def verify(self) -> None:
+        """Raise Failure if what is connected is no longer what was claimed, as far as that is easily seen."""
+
     # Statements.
 
     @abstractmethod

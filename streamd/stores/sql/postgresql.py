@@ -172,6 +172,9 @@ class PostgresqlDialect(Dialect):
     async def claimed(self) -> None:
         pass
 
+    def verify(self) -> None:
+        pass  # The owner is compared by each transaction.
+
     def owner(self) -> ColumnElement[str]:
         return cast(extract("epoch", func.pg_postmaster_start_time()), Text)
 

@@ -82,6 +82,7 @@ class SqliteDialect(Dialect):
         self._lock: int | None = None
         self._first = False
         self._owner = ""
+        self._file: tuple[int, int] | None = None
 
     def engine(self) -> AsyncEngine:
         engine = create_async_engine(
@@ -158,6 +159,7 @@ class SqliteDialect(Dialect):
         return self._owner
 
     async def claimed(self) -> None:
+        self._file = self._file or self._identify()
         while self._first and self._lock is not None:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -168,6 +170,19 @@ class SqliteDialect(Dialect):
                 self._first = False
             else:
                 self._first = False
+
+    def verify(self) -> None:
+        # What is open goes on without a name, and nobody would ever find what is stored there.
+        if self._file is not None and self._identify() != self._file:
+            sentence = "SQLite has lost its file, which was moved, removed or replaced: put it back, or restart"
+            raise Failure("SQLITE_MOVED", sentence, repeat=False)
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def owner(self) -> ColumnElement[str]:
         return bindparam("owner", callable_=lambda: self._owner)
@@ -259,7 +274,7 @@ def _read_path(url: str) -> Path:
         raise StartupError(
             "SQLite in memory is shared with nobody: for a log in memory take the store memory:"
         )
-    return Path(read.database)
+    return Path(read.database).absolute()
 
 
 class SqliteStore(SqlStore):
