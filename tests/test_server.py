@@ -337,7 +337,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--workers", "2"], "memory:"),
+        (["--workers", "2", "--store", "memory:"], "memory:"),
         (["--port", "0", "--store", "nothing:"], "nothing:"),
         (["--port", "0", "--store", ABSENT_REDIS, "--store-deadline", "0.5"], "Redis"),
         (
