@@ -330,7 +330,10 @@ async def test_signal_ends_it_in_order(serve: Serve, number: int) -> None:
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     """Run `streamd serve` where it should not start."""
     process = launch(*options)
-    said, errors = process.communicate(timeout=DEADLINE)
+    try:
+        said, errors = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
     return subprocess.CompletedProcess([], process.returncode, said, errors)
 
 
