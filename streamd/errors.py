@@ -2,6 +2,7 @@
 
     StreamdError
     ├── StartupError              a sentence for whoever started the server
+    ├── UpkeepError               a sentence for whoever moves a log or checks it
     └── CallError                 the answer to one call: a code, a sentence, data for programs
         ├── ParseError            -32700  the message is not JSON
         ├── InvalidRequest        -32600  JSON, but no JSON-RPC 2.0 call
@@ -34,6 +35,7 @@ __all__ = [
     "StreamdError",
     "UnknownOutcome",
     "UnknownSubscription",
+    "UpkeepError",
 ]
 
 
@@ -43,6 +45,10 @@ class StreamdError(Exception):
 
 class StartupError(StreamdError):
     """What keeps the server from starting, as one sentence that says what to do."""
+
+
+class UpkeepError(StreamdError):
+    """What ends an export, an import or a check, as one sentence that says what to do."""
 
 
 class CallError(StreamdError):

@@ -19,6 +19,7 @@ __all__ = [
     "Incoming",
     "OutOfRange",
     "error_answer",
+    "from_json",
     "join_answers",
     "parse",
     "result_answer",
@@ -69,7 +70,7 @@ class Incoming:
 def parse(frame: bytes, limits: Limits) -> Incoming:
     """Read a frame; what is wrong with it becomes an answer in `faults`, never an exception."""
     try:
-        message = _loads(frame)
+        message = from_json(frame)
         if not isinstance(message, list):
             return _gather(Incoming(), [message])
         if not message:
@@ -80,7 +81,8 @@ def parse(frame: bytes, limits: Limits) -> Incoming:
         return Incoming(faults=[error_answer(_NULL, error)])
 
 
-def _loads(frame: bytes) -> Json:
+def from_json(frame: bytes) -> Json:
+    """Read JSON, integers that nobody can hold as OutOfRange; raise ParseError."""
     if len(frame) < _LARGE:
         return _read(frame)
     with _no_collection():

@@ -85,9 +85,13 @@ class _Sql:
         await self._do(insert(INDEX).values(rows))
 
     async def unpost(self, postings: Sequence[Posting]) -> None:
-        for term, seq in postings:
-            mine = INDEX.c.stream == self._access.stream
-            await self._do(delete(INDEX).where(mine, INDEX.c.term == term, INDEX.c.seq == seq))
+        mine = INDEX.c.stream == self._access.stream
+        await self._do(
+            *(
+                delete(INDEX).where(mine, INDEX.c.term == term, INDEX.c.seq == seq)
+                for term, seq in postings
+            )
+        )
 
     async def write(self, entry: Entry) -> None:
         values = {
@@ -100,11 +104,12 @@ class _Sql:
     async def erase(self, seq: Seq) -> None:
         await self._do(delete(LOG).where(LOG.c.id == self._access.id(seq)))
 
-    async def _do(self, statement: Insert | Update | Delete) -> None:
-        async def work(connection: AsyncConnection) -> int:
-            return (await connection.execute(statement)).rowcount
+    async def _do(self, *statements: Insert | Update | Delete) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            for statement in statements:
+                assert (await connection.execute(statement)).rowcount
 
-        assert await self._access.write(work)
+        await self._access.write(work)
 
 
 def tamper_with(store: Store) -> Tampering:
