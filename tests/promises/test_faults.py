@@ -12,38 +12,15 @@ from streamd_client import PlaceLost, connect
 from tests.promises.chaos import Chaos, read_log, run
 from tests.promises.serving import Daemon, daemon
 from tests.promises.test_query_push import seed
-from tests.promises.wire import Message, Wire
+from tests.promises.wire import Heard, Wire
 from tests.services import RedisServer
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 NewRedis = Callable[..., RedisServer]
 
 
-class Heard:
-    """Notifications, and a way to wait for those that are of interest."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self._news = asyncio.Event()
-
-    def __call__(self, message: Message) -> None:
-        self.messages.append(message)
-        self._news.set()
-
-    def of(self, method: str) -> list[Any]:
-        return [message["params"] for message in self.messages if message["method"] == method]
-
-    def events(self) -> list[Any]:
-        return [params["event"] for params in self.of("event")]
-
-    async def until(self, condition: Callable[[], bool], deadline: float = 20) -> None:
-        async with asyncio.timeout(deadline):
-            while not condition():
-                self._news.clear()
-                await self._news.wait()
-
-
+@pytest.mark.redis
 async def test_push_and_query_agree_while_pubsub_is_being_killed(
     redis_server: RedisServer, stream_name: str
 ) -> None:
@@ -69,9 +46,9 @@ async def test_push_and_query_agree_while_pubsub_is_being_killed(
 
 
 async def test_an_acknowledged_event_is_in_every_answer_of_every_worker(
-    redis_url: str, stream_name: str
+    shared_url: str, stream_name: str
 ) -> None:
-    options = ("--store", redis_url, "--stream", stream_name)
+    options = ("--store", shared_url, "--stream", stream_name)
     async with daemon(*options) as one, daemon(*options) as two:
         wires = [await Wire.connect(one.url), await Wire.connect(two.url)]
         for number in range(200):
@@ -84,8 +61,8 @@ async def test_an_acknowledged_event_is_in_every_answer_of_every_worker(
             await wire.close()
 
 
-async def test_racing_inserts_of_one_id_add_one_event(redis_url: str, stream_name: str) -> None:
-    options = ("--store", redis_url, "--stream", stream_name)
+async def test_racing_inserts_of_one_id_add_one_event(shared_url: str, stream_name: str) -> None:
+    options = ("--store", shared_url, "--stream", stream_name)
     async with daemon(*options) as one, daemon(*options) as two:
         wires = [await Wire.connect(url) for url in (one.url, two.url) * 5]
         for number in range(20):
@@ -100,6 +77,7 @@ async def test_racing_inserts_of_one_id_add_one_event(redis_url: str, stream_nam
             await wire.close()
 
 
+@pytest.mark.redis
 async def test_inserts_are_refused_while_redis_stands_still_and_feeds_go_on_after(
     new_redis: NewRedis,
 ) -> None:
@@ -131,6 +109,7 @@ async def test_inserts_are_refused_while_redis_stands_still_and_feeds_go_on_afte
         await wire.close()
 
 
+@pytest.mark.redis
 async def test_a_flush_ends_every_feed_with_a_word(new_redis: NewRedis) -> None:
     redis = new_redis()
     async with daemon("--store", redis.url) as server:
@@ -153,6 +132,7 @@ async def test_a_flush_ends_every_feed_with_a_word(new_redis: NewRedis) -> None:
         await wire.close()
 
 
+@pytest.mark.redis
 async def test_a_clean_restart_of_redis_resets_nobody(new_redis: NewRedis) -> None:
     redis = new_redis(appendonly="yes", appendfsync="always")
     async with daemon("--store", redis.url, "--store-deadline", "2") as server:
@@ -172,8 +152,8 @@ async def test_a_clean_restart_of_redis_resets_nobody(new_redis: NewRedis) -> No
         await wire.close()
 
 
-async def test_a_reader_overtaken_by_retention_is_told(redis_url: str, stream_name: str) -> None:
-    options = ("--store", redis_url, "--stream", stream_name, "--max-events", "200")
+async def test_a_reader_overtaken_by_retention_is_told(shared_url: str, stream_name: str) -> None:
+    options = ("--store", shared_url, "--stream", stream_name, "--max-events", "200")
     async with daemon(*options, "--window", "100", "--outbox-bytes", "16384") as server:
         heard = Heard()
         slow = await Wire.connect(server.url, heard, receive_buffer=4096)
@@ -199,9 +179,9 @@ async def test_a_reader_overtaken_by_retention_is_told(redis_url: str, stream_na
 
 
 async def test_shutdown_says_goodbye_and_the_next_start_goes_on(
-    redis_url: str, stream_name: str
+    shared_url: str, stream_name: str
 ) -> None:
-    async with daemon("--store", redis_url, "--stream", stream_name) as server:
+    async with daemon("--store", shared_url, "--stream", stream_name) as server:
         heard = Heard()
         wire = await Wire.connect(server.url, heard)
         await wire.call("subscribe", filter={"user": 1})
@@ -236,6 +216,7 @@ async def follow(url: str, received: list[str], **keys: Any) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.redis
 async def test_feeds_and_inserts_go_through_restarts_of_the_servers(
     redis_url: str, stream_name: str, how: signal.Signals
 ) -> None:
@@ -287,6 +268,7 @@ def wanted(keys: dict[str, Any], event: dict[str, Any]) -> bool:
     )
 
 
+@pytest.mark.redis
 async def test_redis_that_is_absent_keeps_the_server_from_starting_with_a_sentence() -> None:
     server = Daemon(1, ("--store", "redis://:secret@127.0.0.1:1/0", "--store-deadline", "1"), "/")
     with pytest.raises(AssertionError):

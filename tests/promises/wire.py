@@ -118,3 +118,27 @@ class Wire:
         self.resume()
         await self._socket.close()
         await asyncio.gather(self._reader, return_exceptions=True)
+
+
+class Heard:
+    """Notifications, and a way to wait for those that are of interest."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, message: Message) -> None:
+        self.messages.append(message)
+        self._news.set()
+
+    def of(self, method: str) -> list[Any]:
+        return [message["params"] for message in self.messages if message["method"] == method]
+
+    def events(self) -> list[Any]:
+        return [params["event"] for params in self.of("event")]
+
+    async def until(self, condition: Callable[[], bool], deadline: float = 20) -> None:
+        async with asyncio.timeout(deadline):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
