@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Select, bindparam, event, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, event, func, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -22,6 +22,7 @@ from streamd.errors import StartupError
 from streamd.stores.base import Stream
 from streamd.stores.sql.dialect import Dialect, posting_list
 from streamd.stores.sql.failure import Failure
+from streamd.stores.sql.schema import STREAMS
 from streamd.stores.sql.store import SqlStore
 from streamd.types import Seq
 
@@ -155,6 +156,9 @@ class SqliteDialect(Dialect):
                 return False
 
     async def claim(self, connection: AsyncConnection, owner: str) -> str:
+        if self._first:
+            # So does whoever opens another stream of the file, and finds us there.
+            await connection.execute(update(STREAMS).values(owner=""))
         self._owner = secrets.token_urlsafe(6) if self._first or not owner else owner
         return self._owner
 

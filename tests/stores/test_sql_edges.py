@@ -1,0 +1,45 @@
+"""streamd.stores.sql at its edges: data exchanged where one stream of several is served, and the like."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from streamd.stores import open_store
+from streamd.stores.base import Store, Stream
+from tests.stores.worlds import KEYS, LIMITS, numbered, put
+
+Open = Callable[[str], Store]
+
+
+def opener(url: str) -> Open:
+    """Return what opens stores on the streams of one database."""
+    return lambda name: open_store(url, Stream(name, KEYS, LIMITS))
+
+
+# Older data put back.
+
+
+async def test_whoever_opens_a_file_first_begins_new_epochs_of_all_its_streams(
+    tmp_path: Path,
+) -> None:
+    path, copy = tmp_path / "streamd.db", tmp_path / "older.db"
+    new = opener(f"sqlite:///{path}")
+    async with new("one"), new("other") as other:
+        await put(other, numbered(range(3)))
+        shutil.copy(path, copy)
+        shutil.copy(f"{path}-wal", f"{copy}-wal")
+        await put(other, numbered(range(2)))
+        lost = (await other.state()).chain.cursor(5)
+    for end in ("", "-wal"):
+        shutil.copy(f"{copy}{end}", f"{path}{end}")
+    async with AsyncExitStack() as stack:
+        # The second one finds that the file is in use.
+        await stack.enter_async_context(new("one"))
+        other = await stack.enter_async_context(new("other"))
+        third = await stack.enter_async_context(new("other"))
+        await put(other, numbered(range(7, 9)))
+        state = await third.state()
+        assert state == await other.state()
+        assert state.head == 5
+        assert state.chain.cursor(5) != lost
