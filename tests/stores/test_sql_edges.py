@@ -1,12 +1,16 @@
 """streamd.stores.sql at its edges: data exchanged where one stream of several is served, and the like."""
 
+import secrets
 import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from streamd.stores import open_store
 from streamd.stores.base import Store, Stream
+from tests.services import PostgresServer
 from tests.stores.worlds import KEYS, LIMITS, numbered, put
 
 Open = Callable[[str], Store]
@@ -43,3 +47,31 @@ async def test_whoever_opens_a_file_first_begins_new_epochs_of_all_its_streams(
         assert state == await other.state()
         assert state.head == 5
         assert state.chain.cursor(5) != lost
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("how", ["TRUNCATE", "DROP"])
+async def test_tables_that_a_dump_brings_back_begin_a_new_epoch(
+    how: str, postgres_server: PostgresServer
+) -> None:
+    database = "d" + secrets.token_hex(6)
+    new = opener(postgres_server.new_database(database))
+    async with new("one") as store:
+        await put(store, numbered(range(3)))
+        # What pg_restore does, with --clean or, in an empty table, with --data-only.
+        postgres_server.sql("CREATE TABLE older AS TABLE streamd_streams", database=database)
+        await put(store, numbered(range(2)))
+        lost = (await store.state()).chain.cursor(5)
+    back = ["DELETE FROM streamd_log WHERE id & 65535 > 3"]
+    back += ["DELETE FROM streamd_index WHERE seq > 3", "TRUNCATE streamd_batches"]
+    if how == "TRUNCATE":
+        back += ["TRUNCATE streamd_streams", "INSERT INTO streamd_streams TABLE older"]
+    else:
+        back += ["DROP TABLE streamd_streams", "ALTER TABLE older RENAME TO streamd_streams"]
+        back += ["ALTER TABLE streamd_streams OWNER TO streamd"]
+    postgres_server.sql(";".join(back), database=database)
+    async with new("one") as store:
+        assert (await store.state()).head == 3
+        await put(store, numbered(range(7, 9)))
+        assert (await store.state()).chain.cursor(5) != lost
+        assert (await store.state()).chain.cursor(3)[:8] == lost[:8]

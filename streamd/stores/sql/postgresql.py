@@ -17,6 +17,7 @@ from sqlalchemy import (
     cast,
     extract,
     func,
+    literal_column,
     select,
     true,
 )
@@ -82,7 +83,9 @@ class PostgresqlDialect(Dialect):
     """Speak to PostgreSQL 13 or newer.
 
     Numbers belong to one run of one server: a restart may mean older data (a snapshot put back), and
-    a promoted replica may lack the newest entries. Each of these has a start time of its own.
+    a promoted replica may lack the newest entries. Each of these has a start time of its own. And they
+    belong to one file of the head rows: tables that a dump brought back, or a copy of the database,
+    have another.
     """
 
     name = "PostgreSQL"
@@ -176,7 +179,9 @@ class PostgresqlDialect(Dialect):
         pass  # The owner is compared by each transaction.
 
     def owner(self) -> ColumnElement[str]:
-        return cast(extract("epoch", func.pg_postmaster_start_time()), Text)
+        started = cast(extract("epoch", func.pg_postmaster_start_time()), Text)
+        file = func.pg_relation_filepath(literal_column(f"'{STREAMS.name}'::regclass"))
+        return func.concat(started, " ", file)
 
     # Statements.
 
