@@ -286,7 +286,7 @@ def launch(*words: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=environment | {"STREAMD_STORE": "memory:"},
     )
 
 
