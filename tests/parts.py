@@ -16,7 +16,7 @@ from streamd.limits import Limits
 from streamd.log import Draft, Entry, LogState, Page, Run
 from streamd.outbox import Outbox
 from streamd.session import Session
-from streamd.stores.base import Appended, Bounds, Store, Stream
+from streamd.stores.base import Appended, Bounds, Store, Stream, Upkeep
 from streamd.stores.memory import MemoryStore
 from streamd.subscription import Peer, Subscription
 from streamd.view import View
@@ -251,6 +251,9 @@ class ScriptedStore(Store):
     async def tail(self, since: int, chain: Chain) -> AsyncGenerator[Run]:
         while True:
             yield await self.runs.get()
+
+    def upkeep(self) -> Upkeep:
+        raise NotImplementedError
 
 
 class Client:

@@ -41,6 +41,8 @@ class Stream:
     keys: Keys
     """Its declared keys; none, `Keys()`, for a tool that opens the stream with those that it has."""
     limits: Limits
+    forgets: bool = True
+    """Whether the store removes in the background what is forgotten; tools leave that to servers."""
 
 
 class Appended(NamedTuple):
@@ -143,7 +145,7 @@ class Store(ABC):
     Drivers' own errors never leave a store. Cancelling a call leaves the store usable.
     *Retention.* The store itself forgets what is older than `limits.max_events` and
     `limits.max_age`: it raises the floor, from then on no read returns what lies below, and
-    removes log and index together, in bounded steps.
+    removes log and index together, in bounded steps; unless the stream says that it does not.
     *Epochs.* The chain grows when places that were handed out may come to mean other events; until
     then every process sees the same chain.
 
@@ -216,9 +218,9 @@ class Store(ABC):
         Connection losses are the store's affair: it reconnects for ever, and loses nothing.
         """
 
+    @abstractmethod
     def upkeep(self) -> Upkeep:
         """Return the tools' view of this store, for use while the store is open."""
-        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         await self.open()

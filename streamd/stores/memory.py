@@ -89,7 +89,8 @@ class MemoryStore(Store):
     async def open(self) -> LogState:
         if not self._stream.keys:
             raise no_stream(self._stream.name, "the memory of a new process")
-        self._retention = asyncio.create_task(self._retain(), name="memory store: retention")
+        if self._stream.forgets:
+            self._retention = asyncio.create_task(self._retain(), name="memory store: retention")
         return self._state()
 
     async def aclose(self) -> None:

@@ -20,6 +20,7 @@ from tests.stores.worlds import (
     Kind,
     Streams,
     draft,
+    eventually,
     follow,
     numbered,
     places,
@@ -328,6 +329,21 @@ async def test_a_stream_that_is_not_there_is_not_created_without_keys(kind: Kind
 
 
 # With others.
+
+
+@pytest.mark.parametrize("kind", SHARED, indirect=True)
+async def test_a_tool_forgets_nothing(open_new: Callable[..., Any]) -> None:
+    store = await open_new(forgets=False, max_age=0.1, insert_id_lifetime=0.2)
+    first = await put_one(store, user=1)
+    (once,) = await put(store, [draft({"user": 2}, "id")])
+    assert once[0].seq == 2
+
+    async def is_later() -> bool:
+        return (await put_one(store, user=3)).time > first.time + 1_500
+
+    await eventually(is_later)
+    assert (await store.state()).floor == 1
+    assert (await store.upkeep().read([1]))[0].time == first.time
 
 
 @pytest.mark.parametrize("kind", SHARED, indirect=True)

@@ -46,9 +46,9 @@ class Streams:
         self.kind = kind
         self.name = name or "t-" + secrets.token_hex(6)
 
-    def new(self, keys: Keys = KEYS, **limits: Any) -> Store:
+    def new(self, keys: Keys = KEYS, forgets: bool = True, **limits: Any) -> Store:
         """Return a store that is not yet open."""
-        return open_store(self.kind.url, Stream(self.name, keys, Limits(**limits)))
+        return open_store(self.kind.url, Stream(self.name, keys, Limits(**limits), forgets))
 
 
 def draft(event: dict[str, Any], insert_id: str | None = None, keys: Keys = KEYS) -> Draft:

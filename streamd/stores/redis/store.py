@@ -60,8 +60,9 @@ class RedisStore(Store):
         except BaseException:
             await self._link.aclose()
             raise
-        sweeper = Sweeper(self._access, self._limits, random=self._random)
-        self._retention = asyncio.create_task(sweeper.serve(), name="redis store: retention")
+        if self._stream.forgets:
+            sweeper = Sweeper(self._access, self._limits, random=self._random)
+            self._retention = asyncio.create_task(sweeper.serve(), name="redis store: retention")
         return state
 
     async def _open(self) -> LogState:

@@ -55,8 +55,9 @@ class SqlStore(Store):
         except BaseException:
             await self.aclose()
             raise
-        sweeper = Sweeper(self._access, self._stream.limits, random=self._random)
-        self._retention = asyncio.create_task(sweeper.serve(), name="sql store: retention")
+        if self._stream.forgets:
+            sweeper = Sweeper(self._access, self._stream.limits, random=self._random)
+            self._retention = asyncio.create_task(sweeper.serve(), name="sql store: retention")
         return state
 
     async def _open(self) -> LogState:
