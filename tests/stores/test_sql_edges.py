@@ -1,5 +1,7 @@
 """streamd.stores.sql at its edges: data exchanged where one stream of several is served, and the like."""
 
+import asyncio
+import logging
 import secrets
 import shutil
 from collections.abc import Callable
@@ -11,8 +13,9 @@ import pytest
 from streamd.stores import open_store
 from streamd.stores.base import Store, Stream
 from tests.services import PostgresServer
-from tests.stores.worlds import KEYS, LIMITS, numbered, put
+from tests.stores.worlds import DEADLINE, KEYS, LIMITS, numbered, put
 
+NewPostgres = Callable[..., PostgresServer]
 Open = Callable[[str], Store]
 
 
@@ -75,3 +78,23 @@ async def test_tables_that_a_dump_brings_back_begin_a_new_epoch(
         await put(store, numbered(range(7, 9)))
         assert (await store.state()).chain.cursor(5) != lost
         assert (await store.state()).chain.cursor(3)[:8] == lost[:8]
+
+
+# Closing.
+
+
+@pytest.mark.postgres
+async def test_a_server_that_stands_still_does_not_hold_up_who_closes(
+    new_postgres: NewPostgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = new_postgres()
+    store = opener(server.url())("one")
+    await store.open()
+    await asyncio.gather(*[store.state() for _ in range(3)])
+    server.pause()
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await store.aclose()
+    finally:
+        server.resume()
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]

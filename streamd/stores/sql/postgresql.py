@@ -1,9 +1,9 @@
 """What is peculiar to PostgreSQL: one server for any number of hosts, which tells its listeners."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -40,6 +40,8 @@ logger = logging.getLogger("streamd.stores.sql")
 
 _OLDEST = 13
 _CONNECTIONS = 5
+_FAREWELL = 0.5
+"""Seconds that the server has to answer when a connection is closed."""
 _INDEX_ROW_BYTES = 2_600
 """What a B-tree of 8 KiB pages can hold of a text; 2,704 with what is beside it."""
 _SCHEMA_LOCK = 7_885_318_903_711
@@ -77,6 +79,15 @@ _LOST = (
     asyncpg.PostgresError,
 )
 """What the driver raises on its own when a connection is lost, or half lost."""
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # it has no types
+    """A connection that is closed in time, whoever closes it, even if nobody answers any more."""
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        # What it raises comes when it has dropped the connection.
+        with contextlib.suppress(*_LOST):
+            await super().close(timeout=_FAREWELL)
 
 
 class PostgresqlDialect(Dialect):
@@ -126,6 +137,7 @@ class PostgresqlDialect(Dialect):
         return await asyncpg.connect(
             self._url,
             timeout=self._deadline,
+            connection_class=_Connection,
             server_settings={
                 "application_name": "streamd",
                 "statement_timeout": patience,
@@ -165,7 +177,7 @@ class PostgresqlDialect(Dialect):
 
     # Whose the log is.
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def ownership(self) -> AsyncGenerator[None]:
         yield
 
