@@ -4,16 +4,34 @@ import asyncio
 import logging
 import secrets
 import shutil
+import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import StatementError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from streamd.errors import StartupError
 from streamd.stores import open_store
 from streamd.stores.base import Store, Stream
+from streamd.stores.sql.postgresql import PostgresqlDialect
+from streamd.stores.sql.store import SqlStore
 from tests.services import PostgresServer
-from tests.stores.worlds import DEADLINE, KEYS, LIMITS, numbered, put
+from tests.stores.worlds import (
+    DEADLINE,
+    KEYS,
+    LIMITS,
+    POSTGRES,
+    SQLITE,
+    Kind,
+    Streams,
+    numbered,
+    put,
+)
 
 NewPostgres = Callable[..., PostgresServer]
 Open = Callable[[str], Store]
@@ -98,3 +116,48 @@ async def test_a_server_that_stands_still_does_not_hold_up_who_closes(
     finally:
         server.resume()
     assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+# Secrets.
+
+
+@pytest.mark.parametrize(
+    "password", ["hush/12", "12/hush", "12#hush", "hush#12", "12?hush", "hush?12"]
+)
+def test_a_password_that_tears_its_url_apart_is_not_shown(password: str) -> None:
+    with pytest.raises(StartupError, match="the store's URL is not one of") as caught:
+        opener(f"postgresql://me:{password}@127.0.0.1/feeds")("one")
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("kind", [SQLITE, POSTGRES], indirect=True)
+async def test_what_goes_wrong_unexpectedly_shows_no_values(kind: Kind) -> None:
+    async with Streams(kind).new() as store:
+        assert isinstance(store, SqlStore)
+        statement = text("SELECT :known, :unknown")
+        secret = secrets.token_hex()
+
+        async def err(connection: AsyncConnection) -> None:
+            await connection.execute(statement, {"known": secret})
+
+        with pytest.raises(StatementError) as caught:
+            await store._access.write(err)
+        assert secret not in "".join(traceback.format_exception(caught.value))
+
+
+# Outcomes.
+
+
+@pytest.mark.parametrize(
+    ("severity", "state", "executed"),
+    [("ERROR", "40001", False), ("PANIC", "53100", True), ("FATAL", "57P01", True)],
+)
+def test_a_commit_in_which_the_connection_ends_may_have_been_one(
+    severity: str, state: str, executed: bool
+) -> None:
+    dialect = PostgresqlDialect("postgresql://me@127.0.0.1/feeds", LIMITS)
+    error = asyncpg.PostgresError.new({"S": severity, "V": severity, "C": state, "M": "why"})
+    for committing in (False, True):
+        failure = dialect.failure(error, committing=committing)
+        assert failure is not None
+        assert failure.executed is (committing and executed)

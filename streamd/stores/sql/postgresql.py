@@ -126,6 +126,7 @@ class PostgresqlDialect(Dialect):
             pool_timeout=self._deadline,
             pool_reset_on_return=None,
             isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
             skip_autocommit_rollback=True,
         )
 
@@ -249,7 +250,10 @@ class PostgresqlDialect(Dialect):
         cause: Any = adapted.__cause__ if adapted is not None else error
         state = getattr(cause, "sqlstate", None)
         if state is not None:
-            executed = committing and state.startswith(("08", "57P"))
+            # A commit that is refused is none. One in which the connection ends may be.
+            severity = getattr(cause, "severity_en", None)
+            ended = severity in ("FATAL", "PANIC") or state.startswith(("08", "57P"))
+            executed = committing and ended
             code = max(
                 (each for each in _SENTENCES if state.startswith(each)), key=len, default=None
             )
@@ -269,15 +273,20 @@ class PostgresqlDialect(Dialect):
 
 def _read_place(url: str) -> str:
     """Return host, port and database of a URL, for people."""
+    refusal = StartupError(
+        "the store's URL is not one of postgresql://USER@HOST:PORT/DATABASE "
+        "(the signs /, ?, # and @ of a password are written %2F, %3F, %23 and %40)"
+    )
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as exc:
-        raise StartupError(
-            "the store's URL is not one of postgresql://USER@HOST:PORT/DATABASE"
-        ) from exc
+        options = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
+    except ValueError:
+        raise refusal from None  # Its words show parts of the URL.
+    if "@" in parts.path + parts.fragment:
+        raise refusal  # What is left of a password that was torn apart.
     if host is None:
-        host = parse_qs(parts.query).get("host", ["localhost"])[0]
+        host = options.get("host", ["localhost"])[0]
     return f"{host}:{port or 5432}{parts.path}"
 
 

@@ -94,6 +94,7 @@ class SqliteDialect(Dialect):
             max_overflow=0,
             pool_reset_on_return=None,
             isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
             skip_autocommit_rollback=True,
         )
         event.listen(engine.sync_engine, "connect", _set_up)
