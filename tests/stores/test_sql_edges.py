@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
@@ -16,9 +18,11 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamd.errors import StartupError
+from streamd.limits import Limits
 from streamd.stores import open_store
 from streamd.stores.base import Store, Stream
 from streamd.stores.sql.postgresql import PostgresqlDialect
+from streamd.stores.sql.retention import Sweeper
 from streamd.stores.sql.store import SqlStore
 from tests.services import PostgresServer
 from tests.stores.worlds import (
@@ -30,7 +34,9 @@ from tests.stores.worlds import (
     Kind,
     Streams,
     numbered,
+    places,
     put,
+    read_all,
 )
 
 NewPostgres = Callable[..., PostgresServer]
@@ -96,6 +102,34 @@ async def test_tables_that_a_dump_brings_back_begin_a_new_epoch(
         await put(store, numbered(range(7, 9)))
         assert (await store.state()).chain.cursor(5) != lost
         assert (await store.state()).chain.cursor(3)[:8] == lost[:8]
+
+
+@pytest.mark.parametrize("kind", [SQLITE, POSTGRES], indirect=True)
+@pytest.mark.parametrize("step", ["hide", "remove"])
+async def test_retention_does_nothing_in_a_log_that_it_has_not_looked_at(
+    kind: Kind, step: str
+) -> None:
+    """Older data is put back between a look at what is to be forgotten, and the forgetting."""
+    async with Streams(kind).new() as store:
+        assert isinstance(store, SqlStore)
+        access = store._access
+        await put(store, numbered(range(20)))
+        sweeper = Sweeper(access, Limits(max_events=10), random=Random(1))
+        if step == "remove":
+            assert await sweeper._hide()
+        older = text("UPDATE streamd_streams SET head = 8, floor = 1, owner = '' WHERE id = :id")
+        write = access.write
+
+        async def write_later(work: Any) -> Any:
+            await write(lambda connection: connection.execute(older, {"id": access.stream}))
+            return await write(work)
+
+        access.write = write_later  # type: ignore[method-assign]
+        await (sweeper._hide() if step == "hide" else sweeper._remove())
+        access.write = write  # type: ignore[method-assign]
+        state = await store.state()
+        assert (state.head, state.floor) == (8, 1)
+        assert places(await read_all(store)) == list(range(1, 9))
 
 
 # Closing.

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamd.errors import CallError
 from streamd.limits import Limits
+from streamd.log import LogState
 from streamd.stores.sql.access import Access
 from streamd.stores.sql.schema import BATCHES, INDEX, INSERT_IDS, LOG, STREAMS, SWEEPS
 from streamd.types import Seq
@@ -27,7 +28,8 @@ class Sweeper:
     """Forget what is older than the limits.
 
     The floor goes up first, and hides what lies below at once. How far it is removed is a row of its
-    own: whoever removes holds it, and not the head. Two workers that do the same do it once.
+    own: whoever removes holds it, and not the head. Two workers that do the same do it once. What was
+    found in one epoch is not done in another: its places may mean other entries.
     """
 
     def __init__(self, access: Access, limits: Limits, *, random: Random) -> None:
@@ -95,7 +97,7 @@ class Sweeper:
         """Raise the floor over some entries that are too many or too old; tell whether it was raised."""
         access = self._access
 
-        async def find(connection: AsyncConnection) -> tuple[Seq, Seq]:
+        async def find(connection: AsyncConnection) -> tuple[LogState, Seq]:
             state = await access.state(connection)
             floor = state.floor
             if self._max_events:
@@ -112,14 +114,15 @@ class Sweeper:
                 aged = (await connection.execute(self._aged, where)).scalar_one()
                 if aged is not None:
                     floor = aged - access.id(0) + 1
-            return state.floor, floor
+            return state, floor
 
-        floor, new_floor = await access.read(find)
-        if new_floor == floor:
+        found, new_floor = await access.read(find)
+        if new_floor == found.floor:
             return False
 
         async def hide(connection: AsyncConnection) -> None:
-            await access.state(connection)
+            if (await access.state(connection)).chain != found.chain:
+                return
             values = {"stream": access.stream, "new_floor": new_floor}
             await connection.execute(self._raise_floor, values)
 
@@ -130,18 +133,19 @@ class Sweeper:
         """Remove some entries below the floor, with their postings; tell whether there were any."""
         access = self._access
 
-        async def find(connection: AsyncConnection) -> tuple[Seq, Seq]:
+        async def find(connection: AsyncConnection) -> tuple[LogState, Seq]:
             state = await access.state(connection)
             swept = await connection.execute(self._swept, {"stream": access.stream})
-            return swept.scalar_one(), state.floor
+            return state, swept.scalar_one()
 
-        swept, floor = await access.read(find)
-        if swept >= floor - 1:
+        found, swept = await access.read(find)
+        if swept >= found.floor - 1:
             return False
-        upto = min(swept + _STEP, floor - 1)
+        upto = min(swept + _STEP, found.floor - 1)
 
         async def remove(connection: AsyncConnection) -> None:
-            await access.state(connection)
+            if (await access.state(connection)).chain != found.chain:
+                return
             values = {"ours": access.stream, "before": swept, "upto": upto}
             if (await connection.execute(self._claim, values)).rowcount == 0:
                 return  # Another worker has done it.
