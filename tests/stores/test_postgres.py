@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 import pytest
@@ -16,11 +16,15 @@ from streamd.cursor import parse_cursor
 from streamd.errors import StoreUnavailable, UnknownOutcome
 from streamd.event import Keys
 from streamd.filters import EVERYTHING
-from streamd.stores.base import Store
+from streamd.limits import Limits
+from streamd.stores.base import Store, Stream
+from streamd.stores.sql.postgresql import PostgresqlDialect
+from streamd.stores.sql.store import SqlStore
 from tests.services import PostgresServer
 from tests.stores.faults import Writer, assert_stored_once, make, pulse, refusal
 from tests.stores.process import run
 from tests.stores.worlds import (
+    KEYS,
     PLENTY,
     batch_id,
     draft,
@@ -323,6 +327,11 @@ async def test_a_listener_that_is_cut_off_loses_nothing_and_listens_again(
     listening = f"datname = '{stream_name}' AND query LIKE 'LISTEN%'"
     pids = f"SELECT pid FROM pg_stat_activity WHERE {listening}"
     async with make(url) as store, make(url) as other, follow(store) as followed:
+
+        async def listens() -> bool:
+            return bool(await do(postgres_server.sql, pids))
+
+        await eventually(listens)
         for n in range(1, 5):
             before = await do(postgres_server.sql, pids)
             assert await do(postgres_server.terminate, listening) >= 1
@@ -357,6 +366,75 @@ async def test_a_tail_that_is_told_nothing_looks_by_itself(
             database=stream_name,
         )
         await followed.reach(2, deadline=5)
+
+
+class Wire:
+    """Stands between a store and its server, and can let every connection be dead without a word."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._age = 0
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+    def die(self) -> None:
+        """Swallow all that comes on the connections there are; those to come will live."""
+        self._age += 1
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        for source, sink in ((reader, back), (there, writer)):
+            self._pumps.add(asyncio.create_task(self._pump(source, sink, self._age)))
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, age: int
+    ) -> None:
+        try:
+            while data := await source.read(65_536):
+                if age == self._age:
+                    sink.write(data)
+        except OSError:
+            pass
+        finally:
+            sink.transport.abort()
+
+
+async def test_connections_that_are_dead_without_a_word_are_left_in_time(
+    postgres_server: PostgresServer, stream_name: str
+) -> None:
+    direct = postgres_server.new_database(stream_name)
+    listening = f"datname = '{stream_name}' AND query LIKE 'LISTEN%'"
+    pids = f"SELECT pid FROM pg_stat_activity WHERE {listening}"
+    limits = Limits(store_deadline=1.0)
+    async with Wire(postgres_server.port) as wire, make(direct, "s") as other:
+        url = direct.replace(f":{postgres_server.port}/", f":{wire.port}/")
+        dialect = PostgresqlDialect(url, limits, quiet=0.2)
+        async with SqlStore(dialect, Stream("s", KEYS, limits)) as store, follow(store) as followed:
+            assert (await put_one(store, user=1)).seq == 1
+            await followed.reach(1)
+            for seq in (2, 4):
+                before = set(await do(postgres_server.sql, pids))
+                wire.die()
+                # Of several that are dead each takes its time.
+                assert await eventual(store, draft({"user": seq}, f"id-{seq}")) == seq
+                assert (await put_one(other, user=seq)).seq == seq + 1
+                await followed.reach(seq + 1)
+
+                async def listens_anew(before: set[str] = before) -> bool:
+                    return not set(await do(postgres_server.sql, pids)) <= before
+
+                await eventually(listens_anew)
+            assert not followed.turns
 
 
 # Stops.

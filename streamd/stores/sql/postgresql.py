@@ -40,6 +40,8 @@ logger = logging.getLogger("streamd.stores.sql")
 
 _OLDEST = 13
 _CONNECTIONS = 5
+_QUIET = 30.0
+"""Seconds without news after which the connection that listens is tried."""
 _FAREWELL = 0.5
 """Seconds that the server has to answer when a connection is closed."""
 _INDEX_ROW_BYTES = 2_600
@@ -106,8 +108,9 @@ class PostgresqlDialect(Dialect):
     writers = 2
     check = 1.0
 
-    def __init__(self, url: str, limits: Limits) -> None:
+    def __init__(self, url: str, limits: Limits, *, quiet: float = _QUIET) -> None:
         """Raise StartupError for a URL that names no database, or limits that no index can hold."""
+        self._quiet = quiet
         self._url = url
         self.where = _read_place(url)
         self._deadline = limits.store_deadline
@@ -213,6 +216,14 @@ class PostgresqlDialect(Dialect):
     def pack(self, values: Sequence[str] | Sequence[int]) -> Any:
         return values
 
+    def pairs(self) -> Select[tuple[str, int]]:
+        texts = func.unnest(bindparam("pair_texts", type_=ARRAY(Text)))
+        return select(texts, func.unnest(bindparam("pair_numbers", type_=ARRAY(BigInteger))))
+
+    def pack_pairs(self, pairs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        texts, numbers = zip(*pairs, strict=True)
+        return {"pair_texts": texts, "pair_numbers": numbers}
+
     def heads(self, *, forward: bool) -> Select[Any]:
         wanted = func.unnest(bindparam("terms", type_=ARRAY(Text))).alias("wanted")
         places = posting_list(wanted.column, forward=forward).correlate(wanted).subquery("places")
@@ -228,17 +239,24 @@ class PostgresqlDialect(Dialect):
         return (func.pg_notify(func.concat("streamd_", STREAMS.c.id), ""),)
 
     async def listen(self, stream: int, engine: AsyncEngine) -> AsyncGenerator[None]:
+        channel = f"streamd_{stream}"
         news = asyncio.Event()
         connection = await self._connect()
         try:
             connection.add_termination_listener(lambda _: news.set())
             async with asyncio.timeout(self._deadline):
-                await connection.add_listener(f"streamd_{stream}", lambda *_: news.set())
+                await connection.add_listener(channel, lambda *_: news.set())
             news.set()  # What was announced before is not told.
             while not connection.is_closed():
-                await news.wait()
-                news.clear()
-                yield
+                try:
+                    async with asyncio.timeout(self._quiet):
+                        await news.wait()
+                except TimeoutError:
+                    # Nobody tells of a connection that is dead without a word but itself.
+                    await connection.execute(f"LISTEN {channel}", timeout=self._deadline)
+                else:
+                    news.clear()
+                    yield
         finally:
             connection.terminate()
 
