@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,6 +37,7 @@ from tests.stores.worlds import (
     places,
     put,
     read_all,
+    wanted,
 )
 
 NewPostgres = Callable[..., PostgresServer]
@@ -130,6 +131,31 @@ async def test_retention_does_nothing_in_a_log_that_it_has_not_looked_at(
         state = await store.state()
         assert (state.head, state.floor) == (8, 1)
         assert places(await read_all(store)) == list(range(1, 9))
+
+
+# Events with many terms.
+
+
+@pytest.mark.parametrize("kind", [SQLITE, POSTGRES], indirect=True)
+async def test_a_batch_of_many_terms_is_not_written_row_by_row(kind: Kind) -> None:
+    """Thousands of rows, each bound by itself, would hold up the event loop for most of a second."""
+    rows = 0
+
+    def count(*about: Any) -> None:
+        nonlocal rows
+        parameters, executemany = about[3], about[5]
+        rows += len(parameters) if executemany else 1
+
+    async with Streams(kind).new() as store:
+        assert isinstance(store, SqlStore)
+        engine = store._access.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", count)
+        tags = [f"é{n}" for n in range(50)]
+        await put(store, numbered(range(20), tags=tags))
+        event.remove(engine, "before_cursor_execute", count)
+        assert rows < 50
+        for tag in (tags[0], tags[-1]):
+            assert len(await read_all(store, wanted({"tag": tag}))) == 20
 
 
 # Closing.

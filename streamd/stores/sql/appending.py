@@ -42,6 +42,9 @@ class Appender:
         self._forget_ids = delete(INSERT_IDS).where(
             INSERT_IDS.c.stream == stream, INSERT_IDS.c.id.in_(dialect.texts("ids"))
         )
+        # They may be sixty times as many as the entries: too many to go row by row.
+        postings = dialect.pairs().add_columns(stream)
+        self._add_postings = insert(INDEX).from_select(["term", "seq", "stream"], postings)
         self._set_head = (
             update(STREAMS)
             .where(STREAMS.c.id == stream)
@@ -95,14 +98,11 @@ class Appender:
             }
             for entry in entries
         ]
-        postings = [
-            {"stream": stream, "term": term, "seq": entry.seq}
-            for entry in entries
-            for term in entry.terms
-        ]
+        postings = [(term, entry.seq) for entry in entries for term in entry.terms]
         await connection.execute(insert(LOG), log)
         if postings:
-            await connection.execute(insert(INDEX), postings)
+            packed = self._access.dialect.pack_pairs(postings)
+            await connection.execute(self._add_postings, {"stream": stream} | packed)
         head = entries[-1].seq
         floor = max(state.floor, head - self._max_events + 1) if self._max_events else state.floor
         values = {"new_head": head, "new_floor": floor, "new_time": entries[-1].time}

@@ -98,6 +98,14 @@ class Dialect(ABC):
         """Return the parameter that such a list is."""
 
     @abstractmethod
+    def pairs(self) -> Select[tuple[str, int]]:
+        """Return a query for pairs of a text and a whole number, which were packed."""
+
+    @abstractmethod
+    def pack_pairs(self, pairs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        """Return the parameters that such pairs are."""
+
+    @abstractmethod
     def heads(self, *, forward: bool) -> Select[Any]:
         """Return a query for the first `count` places of each of the lists `terms` from `start` to `stop`.
 

@@ -209,6 +209,13 @@ class SqliteDialect(Dialect):
     def pack(self, values: Sequence[str] | Sequence[int]) -> Any:
         return orjson.dumps(values).decode()
 
+    def pairs(self) -> Select[tuple[str, int]]:
+        pair = func.json_each(bindparam("pairs")).table_valued("value").c.value
+        return select(func.json_extract(pair, "$[0]"), func.json_extract(pair, "$[1]"))
+
+    def pack_pairs(self, pairs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        return {"pairs": orjson.dumps(pairs).decode()}
+
     def heads(self, *, forward: bool) -> Select[Any]:
         wanted = func.json_each(bindparam("terms")).table_valued("value", name="wanted")
         places = posting_list(wanted.c.value, forward=forward).correlate(wanted).subquery("places")
