@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -14,7 +15,6 @@ import pytest
 
 from streamd.cursor import parse_cursor
 from streamd.errors import StoreUnavailable, UnknownOutcome
-from streamd.event import Keys
 from streamd.filters import EVERYTHING
 from streamd.limits import Limits
 from streamd.stores.base import Store, Stream
@@ -179,24 +179,6 @@ async def test_missing_rights_are_refused(postgres_server: PostgresServer) -> No
         with pytest.raises(StoreUnavailable, match="denies"):
             await put_one(store, user=3)
         assert places(await read_all(store)) == [1, 2]
-
-
-async def test_a_newer_form_is_refused_and_left_alone(postgres_server: PostgresServer) -> None:
-    name = "newer-" + secrets.token_hex(4)
-    url = postgres_server.new_database(name)
-    async with make(url):
-        pass
-    postgres_server.sql("UPDATE streamd_schema SET version = 99", database=name)
-    assert "99" in await refusal(url)
-    assert postgres_server.sql("SELECT version FROM streamd_schema", database=name) == ["99"]
-
-
-async def test_other_keys_are_refused(postgres_url: str, stream_name: str) -> None:
-    async with make(postgres_url, stream_name):
-        pass
-    sentence = await refusal(postgres_url, stream_name, Keys.parse("user,repo=repo.name"))
-    assert "user,kind,tag=tags" in sentence
-    assert "user,repo=repo.name" in sentence
 
 
 async def test_many_that_open_a_new_database_at_once_agree(postgres_server: PostgresServer) -> None:
@@ -548,6 +530,33 @@ async def test_restarts_under_load_lose_nothing_and_double_nothing(
         for followed in follows:
             await followed.reach(len(entries))
             assert followed.entries == entries
+
+
+async def test_a_crash_of_a_single_process_loses_nothing(
+    new_postgres: NewPostgres, connect: Connect
+) -> None:
+    """PostgreSQL ends all connections then, and recovers, but goes on as the same run of the server."""
+    server = new_postgres()
+    stores = [await connect(server.url()) for _ in range(2)]
+    writers = [Writer(f"w{n}") for n in range(4)]
+    async with follow(stores[0], 0) as followed:
+        writing = asyncio.gather(*(w.write(stores[n % 2], 60) for n, w in enumerate(writers)))
+        for number in range(1, 4):
+
+            async def is_under_load(number: int = number) -> bool:
+                return sum(len(writer.stored) for writer in writers) >= 100 * number
+
+            await eventually(is_under_load)
+            pids = await do(
+                server.sql, "SELECT pid FROM pg_stat_activity WHERE usename = 'streamd'"
+            )
+            os.kill(int(pids[number % len(pids)]), signal.SIGKILL)
+        await writing
+        await assert_stored_once(stores[1], writers)
+        entries = await read_all(stores[1])
+        await followed.reach(720)
+        assert followed.entries == entries
+        assert not followed.turns
 
 
 # Locks of others.

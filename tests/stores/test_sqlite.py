@@ -23,7 +23,6 @@ import pytest
 
 from streamd.cursor import parse_cursor
 from streamd.errors import StartupError, StoreUnavailable, UnknownOutcome
-from streamd.event import Keys
 from streamd.filters import EVERYTHING
 from streamd.stores.base import Store
 from tests.stores.faults import Writer, make, pulse, refusal
@@ -122,19 +121,6 @@ async def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.Monkey
     assert ask(tmp_path / "sub/feed.db", "SELECT head FROM streamd_streams") == [(2,)]
 
 
-async def test_streams_of_one_file_do_not_meet(path: Path) -> None:
-    url = f"sqlite:///{path}"
-    async with make(url, "a") as one, make(url, "b", Keys.parse("user")) as other:
-        async with follow(one) as first, follow(other) as second:
-            await put(one, numbered([1, 2]))
-            await put(other, [draft({"user": 1}, "id", Keys.parse("user"))])
-            await first.reach(2)
-            await second.reach(1)
-            assert places(await read_all(one, wanted({"user": 1}))) == [1]
-            assert places(await read_all(other)) == [1]
-            assert (await one.state()).chain.epoch != (await other.state()).chain.epoch
-
-
 async def test_a_database_of_another_program_is_shared(path: Path, connect: Connect) -> None:
     ask(
         path, "CREATE TABLE theirs (a)", "INSERT INTO theirs VALUES (1)", "PRAGMA user_version = 77"
@@ -217,26 +203,6 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) 
         path.write_bytes(content)
         assert str(path) in await refusal(f"sqlite:///{path}")
         assert path.read_bytes() == content
-
-
-async def test_a_newer_form_is_refused_and_left_alone(path: Path, connect: Connect) -> None:
-    async with make(f"sqlite:///{path}") as store:
-        await put_one(store, user=1)
-    ask(path, "UPDATE streamd_schema SET version = 99")
-    for _ in range(2):
-        sentence = await refusal(f"sqlite:///{path}")
-        assert str(path) in sentence
-        assert "99" in sentence
-    ask(path, "UPDATE streamd_schema SET version = 1")
-    assert (await (await connect()).state()).head == 1
-
-
-async def test_other_keys_are_refused(path: Path) -> None:
-    async with make(f"sqlite:///{path}"):
-        pass
-    sentence = await refusal(f"sqlite:///{path}", keys=Keys.parse("user,repo=repo.name"))
-    assert "user,kind,tag=tags" in sentence
-    assert "user,repo=repo.name" in sentence
 
 
 # Damage.
