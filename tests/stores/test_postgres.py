@@ -155,6 +155,17 @@ async def test_a_database_of_another_encoding_is_refused(postgres_server: Postgr
     ) == ["0"]
 
 
+async def test_commits_that_a_crash_may_lose_are_refused(
+    postgres_server: PostgresServer, stream_name: str
+) -> None:
+    url = postgres_server.new_database(stream_name)
+    postgres_server.sql(f'ALTER DATABASE "{stream_name}" SET synchronous_commit = off')
+    assert "synchronous_commit" in await refusal(url)
+    postgres_server.sql(f'ALTER DATABASE "{stream_name}" SET synchronous_commit = local')
+    async with make(url) as store:
+        assert (await put_one(store, user=1)).seq == 1
+
+
 async def test_missing_rights_are_refused(postgres_server: PostgresServer) -> None:
     name = "bare-" + secrets.token_hex(4)
     url = postgres_server.new_database(name)

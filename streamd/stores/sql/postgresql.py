@@ -168,13 +168,18 @@ class PostgresqlDialect(Dialect):
             raise StartupError(
                 f"the database at {self.where} has the encoding {encoding}: streamd needs one of UTF8"
             )
-        for name in ("fsync", "synchronous_commit"):
-            if await show(name) == "off":
-                logger.warning(
-                    "%s is off in PostgreSQL at %s: a crash may lose events that were acknowledged",
-                    name,
-                    self.where,
-                )
+        if await show("synchronous_commit") == "off":
+            # A process that crashes takes commits with it then, and its server goes on as the same:
+            # numbers that were given out would be given out again, without a new epoch.
+            raise StartupError(
+                f"synchronous_commit is off in PostgreSQL at {self.where}, and a crash would lose events "
+                "that were acknowledged: ALTER ROLE … SET synchronous_commit = on for the role we have there"
+            )
+        if await show("fsync") == "off":
+            logger.warning(
+                "fsync is off in PostgreSQL at %s: a power cut may lose events that were acknowledged",
+                self.where,
+            )
 
     async def lock_schema(self, connection: AsyncConnection) -> None:
         await connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
