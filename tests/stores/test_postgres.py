@@ -492,13 +492,13 @@ async def test_a_server_that_is_down_is_told_in_time_and_comes_back(
     before = await store.state()
     async with follow(store) as followed:
         for how in (server.kill, server.stop):
-            how()
+            await do(how)
             for call in (store.state(), put_one(store, user=1), store.newest(EVERYTHING, PLENTY)):
                 begun = asyncio.get_running_loop().time()
                 with pytest.raises(StoreUnavailable, match="can't be reached"):
                     await call
                 assert asyncio.get_running_loop().time() - begun < 1.5
-            server.start()
+            await do(server.start)
             state = await store.state()
             assert (state.head, state.floor) == (5, 1)
             assert all(state.chain.cursor(n) == before.chain.cursor(n) for n in range(1, 6))
