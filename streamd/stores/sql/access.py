@@ -57,6 +57,8 @@ class Access:
         """The stream's number in the database, once it is open."""
         self.on_head: Callable[[Seq], None] = lambda head: None
         """Told of the head whenever one is read."""
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called whenever something was written."""
         self._declared = stream
         self._deadline = stream.limits.store_deadline
         self._random = random
@@ -184,7 +186,9 @@ class Access:
         It may be called several times, and must make sure itself that what it stores is stored once.
         Raise StoreUnavailable if nothing was, UnknownOutcome if that is not known.
         """
-        return await self._persist(self.dialect.begin_write, work)
+        written = await self._persist(self.dialect.begin_write, work)
+        self.on_commit()
+        return written
 
     async def _persist(self, begin: str | None, work: Work[T]) -> T:
         return await persist(

@@ -107,7 +107,6 @@ class Appender:
         floor = max(state.floor, head - self._max_events + 1) if self._max_events else state.floor
         values = {"new_head": head, "new_floor": floor, "new_time": entries[-1].time}
         await connection.execute(self._set_head, {"stream": stream} | values)
-        self._access.on_head(head)
 
     async def _known(
         self, connection: AsyncConnection, calls: Calls, now: int

@@ -38,6 +38,7 @@ class Hints:
         self._listening: asyncio.Task[None] | None = None
         self._head: Seq = 0
         access.on_head = self.note
+        access.on_commit = self.wake
 
     def note(self, head: Seq) -> None:
         """Take note of a head that was read."""
