@@ -17,6 +17,7 @@ from streamd.stores.base import Bounds, Stream
 from streamd.stores.sql import schema
 from streamd.stores.sql.failure import Failure
 from streamd.stores.sql.merging import Merge
+from streamd.stores.sql.sqlite import SqliteDialect
 from streamd.stores.sql.store import SqlStore
 from tests.services import PostgresServer
 from tests.stores.worlds import (
@@ -29,6 +30,7 @@ from tests.stores.worlds import (
     Streams,
     draft,
     eventually,
+    follow,
     places,
     put,
     read_all,
@@ -334,3 +336,15 @@ async def test_a_filter_that_matches_nothing_costs_nothing(store: SqlStore) -> N
     await put(store, [draft({"user": 1})])
     assert (await store.newest(Filter(()), PLENTY)) == (await store.state(), [], None, False)
     assert (await store.newest(EVERYTHING, PLENTY._replace(limit=0))).entries == []
+
+
+# Hints.
+
+
+async def test_a_store_tells_its_own_tails_of_what_it_stored(sqlite_url: str) -> None:
+    dialect = SqliteDialect(sqlite_url, poll=3_600)
+    dialect.check = 3_600
+    async with SqlStore(dialect, Stream("s", KEYS, LIMITS)) as store, follow(store) as followed:
+        for n in range(5):
+            await put(store, [draft({"user": n})])
+            await followed.reach(n + 1)
