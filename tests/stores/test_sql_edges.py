@@ -158,6 +158,29 @@ async def test_a_batch_of_many_terms_is_not_written_row_by_row(kind: Kind) -> No
             assert len(await read_all(store, wanted({"tag": tag}))) == 20
 
 
+# Calls that are cancelled.
+
+
+@pytest.mark.parametrize("kind", [SQLITE, POSTGRES], indirect=True)
+async def test_calls_that_were_cancelled_are_in_nobodys_way(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever hangs up leaves nothing in the queue for a connection."""
+    async with Streams(kind).new() as store:
+        assert isinstance(store, SqlStore)
+        calls: list[asyncio.Task[Any]] = [asyncio.create_task(store.state()) for _ in range(300)]
+        calls += [asyncio.create_task(put(store, numbered([1]))) for _ in range(300)]
+        await asyncio.sleep(0.01)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert len(store._access._running) <= 10
+        head = (await put(store, numbered([1])))[0][0].seq
+        assert places(await read_all(store)) == list(range(1, head + 1))
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
 # Closing.
 
 

@@ -66,6 +66,8 @@ class Access:
         self._chain = Chain("")
         self.writers = asyncio.Semaphore(dialect.writers)
         """Who writes waits here, where it can be ended, and not in the database."""
+        self.connections = asyncio.Semaphore(dialect.connections)
+        """Everybody waits here, and not in the pool."""
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
         columns = STREAMS.c
@@ -209,7 +211,13 @@ class Access:
         task = asyncio.create_task(transaction.run(work), name="sql store: transaction")
         self._running.add(task)
         task.add_done_callback(self._end)
-        await asyncio.wait({task}, timeout=patience + _GRACE)
+        try:
+            await asyncio.wait({task}, timeout=patience + _GRACE)
+        except asyncio.CancelledError:
+            # What has begun is soon done. Those that wait behind it would be in others' way.
+            if not transaction.begun:
+                task.cancel()
+            raise
         if not task.done():
             raise transaction.out_of_time()
         return task.result()
@@ -236,6 +244,8 @@ class _Transaction:
         self._patience = patience
         self._writes = begin == access.dialect.begin_write
         self._committing = False
+        self.begun = False
+        """Whether it waits for no other."""
 
     def out_of_time(self) -> Failure:
         """Return the failure of an attempt that took too long."""
@@ -250,9 +260,11 @@ class _Transaction:
             async with (
                 asyncio.timeout(self._patience),
                 turn,
-                self._access.engine.connect() as connection,
+                self._access.connections,
             ):
-                return await self._run(connection, work)
+                self.begun = True
+                async with self._access.engine.connect() as connection:
+                    return await self._run(connection, work)
         except (Failure, StartupError):
             raise
         except TimeoutError as exc:

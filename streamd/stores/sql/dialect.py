@@ -26,8 +26,10 @@ class Dialect(ABC):
     """Begins a transaction that sees the log as of one moment, and does not write."""
     begin_write: str
     """Begins a transaction that writes."""
+    connections: int
+    """Transactions at a time."""
     writers: int
-    """Transactions that may write at a time."""
+    """Those among them that may write."""
     check: float
     """Seconds between looks at the log whatever the hints say; jittered up to twice that."""
 

@@ -39,7 +39,6 @@ __all__ = ["PostgresqlDialect", "PostgresqlStore"]
 logger = logging.getLogger("streamd.stores.sql")
 
 _OLDEST = 13
-_CONNECTIONS = 5
 _QUIET = 30.0
 """Seconds without news after which the connection that listens is tried."""
 _FAREWELL = 0.5
@@ -105,6 +104,7 @@ class PostgresqlDialect(Dialect):
     begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     # Whether it may write is the administrator's to say.
     begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED"
+    connections = 5
     writers = 2
     check = 1.0
 
@@ -124,7 +124,7 @@ class PostgresqlDialect(Dialect):
         return create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self._connect,
-            pool_size=_CONNECTIONS,
+            pool_size=self.connections,
             max_overflow=0,
             pool_timeout=self._deadline,
             pool_reset_on_return=None,

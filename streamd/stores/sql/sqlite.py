@@ -30,7 +30,6 @@ __all__ = ["SqliteDialect", "SqliteStore"]
 
 _OLDEST = (3, 35, 0)
 """The first with RETURNING."""
-_CONNECTIONS = 5
 _BUSY = 0.1
 """Seconds that SQLite itself waits for a lock; after that we do, where it can be ended."""
 _LOCK_PAUSE = 0.01
@@ -69,6 +68,7 @@ class SqliteDialect(Dialect):
     name = "SQLite"
     begin_read = "BEGIN"
     begin_write = "BEGIN IMMEDIATE"
+    connections = 4
     writers = 1
     check = 1.0
 
@@ -90,7 +90,7 @@ class SqliteDialect(Dialect):
             URL.create("sqlite+aiosqlite", database=str(self._path)),
             connect_args={"timeout": _BUSY, "cached_statements": 256},
             poolclass=AsyncAdaptedQueuePool,
-            pool_size=_CONNECTIONS,
+            pool_size=self.connections + 1,  # one listens
             max_overflow=0,
             pool_reset_on_return=None,
             isolation_level="AUTOCOMMIT",
