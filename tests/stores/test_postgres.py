@@ -25,6 +25,7 @@ from tests.stores.faults import Writer, assert_stored_once, make, pulse, refusal
 from tests.stores.process import run
 from tests.stores.worlds import (
     KEYS,
+    LIMITS,
     PLENTY,
     batch_id,
     draft,
@@ -348,17 +349,18 @@ async def test_a_listener_that_is_cut_off_loses_nothing_and_listens_again(
 async def test_a_tail_that_is_told_nothing_looks_by_itself(
     postgres_server: PostgresServer, stream_name: str
 ) -> None:
-    url = postgres_server.new_database(stream_name)
-    async with make(url) as store, follow(store) as followed:
+    dialect = PostgresqlDialect(postgres_server.new_database(stream_name), LIMITS)
+    dialect.check = 0.2
+    async with SqlStore(dialect, Stream("s", KEYS, LIMITS)) as store, follow(store) as followed:
         await put_one(store, user=1)
         await followed.reach(1)
-        # Another program takes over what nobody announces.
+        # As a store does whose announcements are lost.
         postgres_server.sql(
             "BEGIN; INSERT INTO streamd_log SELECT id + 1, time, terms, body FROM streamd_log;"
             "UPDATE streamd_streams SET head = 2; COMMIT",
             database=stream_name,
         )
-        await followed.reach(2, deadline=5)
+        await followed.reach(2, deadline=3)
 
 
 class Wire:
@@ -472,6 +474,28 @@ async def test_a_long_stop_is_told_in_time_and_ids_make_the_outcome_known(
         assert sorted(entry.body for entry in followed.entries) == [item.body for item in drafts]
         assert not followed.turns
         assert loop.longest < 0.5
+
+
+async def test_a_commit_that_is_not_answered_is_an_unknown_outcome(
+    new_postgres: NewPostgres, connect: Connect
+) -> None:
+    # It commits, and waits for a standby that never comes before it says so.
+    server = new_postgres()
+    store = await connect(server.url(), store_deadline=1.0)
+    await put_one(store, user=0)
+    drafts = [draft({"user": 1}, "one"), draft({"user": 2}, "two")]
+    async with follow(store) as followed:
+        server.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        server.sql("SELECT pg_reload_conf()")
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(UnknownOutcome):
+            await put(store, drafts)
+        assert asyncio.get_running_loop().time() - begun < 2.5
+        server.sql("ALTER SYSTEM RESET synchronous_standby_names")
+        server.sql("SELECT pg_reload_conf()")
+        assert [await eventual(store, item) for item in drafts] == [2, 3]
+        await followed.reach(3)
+        assert not followed.turns
 
 
 async def eventual(store: Store, item: Any) -> int:
@@ -689,6 +713,7 @@ async def test_commits_come_in_the_order_of_their_numbers(
         assert await watching > 5
         await assert_stored_once(watcher, writers)
         for writer in writers:
+            assert not writer.failures
             assert list(writer.stored.values()) == sorted(writer.stored.values())
         entries = await read_all(watcher)
         for followed in follows:
