@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Row, bindparam, case, insert, null, select, update
+from sqlalchemy import Executable, Row, bindparam, case, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from streamd.cursor import Chain
@@ -92,29 +92,34 @@ class Access:
 
     async def state(self, connection: AsyncConnection) -> LogState:
         """Read the log's state; raise Failure("OWNER") if it is not ours."""
-        return self._state((await connection.execute(self._read_head, self._known())).one_or_none())
+        return self._state(*await self._ask_head(connection, self._read_head))
 
     async def hold(self, connection: AsyncConnection) -> Head:
         """Hold the head row until the transaction ends: nobody else numbers anything meanwhile."""
-        row = (await connection.execute(self._hold_head, self._known())).one_or_none()
-        state = self._state(row)
+        row, known = await self._ask_head(connection, self._hold_head)
+        state = self._state(row, known)
         assert row is not None
         return Head(state, row.time)
 
-    def _known(self) -> dict[str, Any]:
-        return {"stream": self.stream, "known": self._chain.epoch}
+    async def _ask_head(
+        self, connection: AsyncConnection, statement: Executable
+    ) -> tuple[Row[Any] | None, Chain]:
+        # The chain is told only where it is not the one known now, and others may learn it meanwhile.
+        known = self._chain
+        asked = {"stream": self.stream, "known": known.epoch}
+        return (await connection.execute(statement, asked)).one_or_none(), known
 
-    def _state(self, row: Row[Any] | None) -> LogState:
+    def _state(self, row: Row[Any] | None, known: Chain) -> LogState:
         if row is None:
             raise Failure("ABSENT", f"the stream in {self.dialect.name} is gone", repeat=False)
         if not row.ours:
             raise Failure("OWNER", f"{self.dialect.name} was restarted or exchanged", repeat=True)
         if row.chain is not None:
-            chain = Chain.read(row.epoch, row.chain)
-            if chain != self._chain:
-                self._chain = chain
+            known = Chain.read(row.epoch, row.chain)
+            if known != self._chain:
+                self._chain = known
         self.on_head(row.head)
-        return LogState(self._chain, row.head, row.floor)
+        return LogState(known, row.head, row.floor)
 
     # Taking over.
 
