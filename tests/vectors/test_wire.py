@@ -17,6 +17,7 @@ from tests.vectors.matching import fill, match, match_all
 
 STORIES = json.loads((Path(__file__).parent / "wire.json").read_text(encoding="utf-8"))
 DEADLINE = 10.0
+READ = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "items", "params": {"end": 1}})
 FENCE = {"jsonrpc": "2.0", "id": "the fence", "method": "ping"}
 
 
@@ -100,10 +101,13 @@ def message_of(step: dict[str, Any], cursors: dict[str, str]) -> str | bytes:
     return text.encode() if "binary" in step else text
 
 
-async def check(story: dict[str, Any], url: str) -> None:
+async def check(story: dict[str, Any], url: str, *, reader: Post | None = None) -> None:
     async with told(story["transport"], url) as peer:
         cursors: dict[str, str] = {}
         for number, step in enumerate(story["steps"]):
+            if reader is not None:
+                # A subscription begins where the tail is: who reads has waited for what was inserted.
+                await reader.tell(READ, 1)
             came = await peer.tell(message_of(step, cursors), len(step["expect"]))
             if step.get("in_order"):
                 good = match(step["expect"], came, cursors)
@@ -122,4 +126,4 @@ async def test_the_server_tells_the_story(story):
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story["name"])
 async def test_the_server_tells_the_story_on_redis(story, redis_url, stream_name):
     async with running(keys="user,kind,repo", store=redis_url, stream=stream_name) as server:
-        await check(story, server.ws_url)
+        await check(story, server.ws_url, reader=Post(server.ws_url))
