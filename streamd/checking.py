@@ -19,9 +19,10 @@ from streamd.walk import Patience, Walk, check_same
 
 __all__ = ["Check", "Finding", "Kind"]
 
-_READ = 100
-"""Entries that are read at once for what the index says of them: each may be large."""
-_MEND = 1_000
+_MOST = 1_000
+"""Places or postings that the store is asked about at once."""
+_BYTES = 8 << 20
+"""What is read at once for what the index says of it, if all entries were as large as the largest."""
 
 _LENIENT = replace(Limits(), event_terms=1 << 30, value_bytes=1 << 30)
 """What was let in under other limits is not wrong."""
@@ -82,6 +83,7 @@ class Check:
         self._patience = patience
         self._repair = repair
         self._time = 0
+        self._largest = 1
         self.walk = Walk(store, EVERYTHING, patience)
         """The way of the first pass."""
         self.counts: Counter[Kind] = Counter()
@@ -113,6 +115,7 @@ class Check:
                 continue
             self.entries += 1
             self.terms += len(entry.terms)
+            self._largest = max(self._largest, len(entry.body))
             if entry.time < self._time:
                 yield Finding(Kind.TIME, seq)
             self._time = entry.time
@@ -155,8 +158,9 @@ class Check:
         """Return those of which no entry knows."""
         seqs = sorted({posting.seq for posting in postings})
         terms: dict[Seq, tuple[Term, ...]] = {}
-        for first in range(0, len(seqs), _READ):
-            some = seqs[first : first + _READ]
+        step = max(1, min(_MOST, _BYTES // self._largest))
+        for first in range(0, len(seqs), step):
+            some = seqs[first : first + step]
             entries = await self._patience(partial(self._upkeep.read, some))
             terms |= {entry.seq: entry.terms for entry in entries}
         return [posting for posting in postings if posting.term not in terms.get(posting.seq, ())]
@@ -173,8 +177,8 @@ class Check:
         for posting in wrong:
             self._note(Finding(kind, posting.seq, self._key_of(posting.term)))
         if self._repair:
-            for first in range(0, len(wrong), _MEND):
-                some = wrong[first : first + _MEND]
+            for first in range(0, len(wrong), _MOST):
+                some = wrong[first : first + _MOST]
                 await self._patience(partial(self._upkeep.mend, some))
         return state
 

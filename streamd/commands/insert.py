@@ -11,7 +11,7 @@ import typer
 from streamd_client import CallTimeout, Info, StreamdError, UnknownOutcome
 
 from streamd.commands.arguments import Url
-from streamd.commands.lines import Lines, read_chunks
+from streamd.commands.lines import Lines, bytes_left, read_chunks
 from streamd.commands.loading import Loader, Tally, check_event
 from streamd.commands.output import Stdout
 from streamd.commands.progress import Progress
@@ -86,8 +86,12 @@ def _remembered(info: Info) -> str:
 
 async def _insert_lines(url: str, name: str) -> None:
     async with open_client(url) as (client, info):
-        with Progress(_STDIN) as progress:
-            loader = Loader(client, info.limits, name, progress.refused)
+        with Progress(in_bytes=True) as progress:
+
+            def refused(number: int, reason: str) -> None:
+                progress.tell(f"line {number}: {reason}")
+
+            loader = Loader(client, info.limits, name, refused)
             started = time.monotonic()
             try:
                 await _load(loader, progress)
@@ -108,11 +112,13 @@ async def _insert_lines(url: str, name: str) -> None:
 
 async def _load(loader: Loader, progress: Progress) -> None:
     lines = Lines(loader.longest)
+    done, total = 0, bytes_left(_STDIN)
     async for chunk in read_chunks(_STDIN):
         await loader.load(lines.cut(chunk))
-        progress.advance(len(chunk), loader.tally)
+        done += len(chunk)
+        progress.show(done, total, loader.tally.inserted, "events")
     await loader.load(lines.finish())
-    progress.advance(0, loader.tally)
+    progress.show(done, total, loader.tally.inserted, "events")
 
 
 def summary(tally: Tally, seconds: float) -> str:

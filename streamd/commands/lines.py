@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+import stat
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError
 from typing import NamedTuple
 
-__all__ = ["Line", "Lines", "read_chunks"]
+__all__ = ["Line", "Lines", "bytes_left", "read_chunks"]
 
 _CHUNK = 256 * 1024
 _CHUNKS_AHEAD = 4
@@ -93,3 +94,12 @@ def _read(fd: int) -> bytes | OSError:
         return os.read(fd, _CHUNK)
     except OSError as error:
         return error
+
+
+def bytes_left(fd: int) -> int | None:
+    """Return how many bytes are left to be read in a file; None for anything else."""
+    try:
+        found = os.fstat(fd)
+        return found.st_size - os.lseek(fd, 0, os.SEEK_CUR) if stat.S_ISREG(found.st_mode) else None
+    except OSError:
+        return None

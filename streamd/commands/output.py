@@ -37,11 +37,11 @@ class Stdout:
 
     async def write(self, data: bytes) -> None:
         """Write all of it; raise BrokenPipeError when the reader has gone."""
-        while data:
+        left = memoryview(data)
+        while left:
             if self.is_pipe:
                 await self._writable()
-            written = os.write(self.fd, data[:_PIPE_BUF])
-            data = data[written:]
+            left = left[os.write(self.fd, left[:_PIPE_BUF]) :]
 
     async def _writable(self) -> None:
         if select.select([], [self.fd], [], 0)[1]:

@@ -1,7 +1,5 @@
-"""The progress of an insert, on the standard error: a bar on a terminal, else only what went wrong."""
+"""The progress of long work, on the standard error: a bar on a terminal, else only what is to be told."""
 
-import os
-import stat
 import sys
 from types import TracebackType
 from typing import Self
@@ -9,7 +7,6 @@ from typing import Self
 from rich import progress as bars
 from rich.console import Console
 
-from streamd.commands.loading import Tally
 from streamd.commands.shell import say
 from streamd.commands.text import printable
 
@@ -17,20 +14,25 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Show how far the input has been read: in per cent where it is a file, whose size is known."""
+    """Show how far it is: in per cent where the whole is known, and with a text beside the bar.
 
-    def __init__(self, fd: int) -> None:
+    Args:
+        in_bytes: Whether what is done is counted in bytes, as of a file that is read.
+        hidden: Whether there is to be no bar, even on a terminal.
+    """
+
+    def __init__(self, *, in_bytes: bool = False, hidden: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        self._shown = self._console.is_terminal and sys.stderr.isatty()
+        self._shown = self._console.is_terminal and sys.stderr.isatty() and not hidden
         self._bar = bars.Progress(
             bars.BarColumn(),
-            bars.DownloadColumn(),
-            bars.TextColumn("{task.fields[tally]}"),
+            bars.DownloadColumn() if in_bytes else bars.TaskProgressColumn(),
+            bars.TextColumn("{task.fields[text]}"),
             console=self._console,
             transient=True,
             disable=not self._shown,
         )
-        self._task = self._bar.add_task("", total=_size(fd), tally="")
+        self._task = self._bar.add_task("", total=None, text="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -44,19 +46,16 @@ class Progress:
     ) -> None:
         self.close()
 
-    def advance(self, size: int, tally: Tally) -> None:
-        """Note that so many bytes more were read, and what has become of them."""
+    def show(self, done: int, total: int | None, counted: int, of_what: str) -> None:
+        """Show that so much is done, and how many of what that made, with their rate."""
         if not self._shown:
             return
         elapsed = self._bar.tasks[0].elapsed or 0.001
-        text = f"{tally.inserted:,} events  {tally.inserted / elapsed:,.0f}/s"
-        if tally.refused:
-            text += f"  {tally.refused:,} refused"
-        self._bar.update(self._task, advance=size, tally=text)
+        text = f"{counted:,} {of_what}  {counted / elapsed:,.0f}/s"
+        self._bar.update(self._task, completed=done, total=total, text=text)
 
-    def refused(self, number: int, reason: str) -> None:
-        """Tell of a line that is not inserted."""
-        text = f"line {number}: {reason}"
+    def tell(self, text: str) -> None:
+        """Tell a line, above the bar."""
         if self._shown:
             self._console.print(printable(text), soft_wrap=True)
         else:
@@ -65,12 +64,3 @@ class Progress:
     def close(self) -> None:
         """Take the bar away. Idempotent."""
         self._bar.stop()
-
-
-def _size(fd: int) -> int | None:
-    """The bytes that are left in a file; None for anything else."""
-    try:
-        found = os.fstat(fd)
-        return found.st_size - os.lseek(fd, 0, os.SEEK_CUR) if stat.S_ISREG(found.st_mode) else None
-    except OSError:
-        return None
