@@ -71,14 +71,18 @@ class Lists:
         self.lists = lists
         self.sign = sign
         self.rows = 0
+        self.most = 0
+        """Rows of one read, at most."""
 
-    async def read(self, terms: list[str], start: int, count: int) -> dict[str, list[int]]:
-        assert len(set(terms)) == len(terms) > 0
+    async def read(self, lists: list[tuple[str, int]], count: int) -> dict[str, list[int]]:
+        assert len(dict(lists)) == len(lists) > 0
+        assert count > 0
         found = {}
-        for term in terms:
+        for term, start in lists:
             ahead = [seq for seq in self.lists[term] if (seq - start) * self.sign > 0]
             found[term] = sorted(ahead, key=lambda seq: seq * self.sign)[:count]
             self.rows += len(found[term])
+        self.most = max(self.most, sum(map(len, found.values())))
         return {term: seqs for term, seqs in found.items() if seqs}
 
 
@@ -120,6 +124,21 @@ async def test_a_merge_reads_little_of_long_lists() -> None:
     merge = Merge(source.read, lists, 100_000, -1)
     assert await merge.take(20) == list(range(99_999, 99_979, -1))
     assert source.rows < 1_000
+
+
+async def test_a_merge_reads_a_bounded_part_at_a_time() -> None:
+    # Every entry is in twenty of a thousand lists.
+    lists: dict[str, list[int]] = {f"u{n}": [] for n in range(1_000)}
+    for seq in range(1, 20_001):
+        for step in range(20):
+            lists[f"u{(seq * 7 + step * 50) % 1_000}"].append(seq)
+    source = Lists(lists, -1)
+    merge = Merge(source.read, lists, 20_001, -1)
+    expected = list(range(20_000, 0, -1))
+    for first in range(0, 10_000, 1_000):
+        assert await merge.take(1_000) == expected[first : first + 1_000]
+    assert source.most <= 4_000
+    assert source.rows <= 10_000 * 20 * 2
 
 
 async def test_an_estimate_tells_rare_from_frequent() -> None:

@@ -109,9 +109,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def heads(self, *, forward: bool) -> Select[Any]:
-        """Return a query for the first `count` places of each of the lists `terms` from `start` to `stop`.
+        """Return a query for the first `count` places of some lists, each from a place of its own to `stop`.
 
-        `start` is exclusive, `stop` inclusive. A row is a term and what `read_places` reads.
+        The lists are pairs that were packed: a term, and the place, exclusive. `stop` is inclusive. A
+        row is a term and what `read_places` reads.
         """
 
     @abstractmethod
@@ -135,10 +136,11 @@ class Dialect(ABC):
         """Return what a driver's error means; None if it is none of the driver's."""
 
 
-def posting_list(term: ColumnElement[str], *, forward: bool) -> Select[tuple[int]]:
+def posting_list(
+    term: ColumnElement[str], start: ColumnElement[int], *, forward: bool
+) -> Select[tuple[int]]:
     """Return a query for the first `count` places of one posting list, as Dialect.heads has them."""
     seq = INDEX.c.seq
-    start: BindParameter[int] = bindparam("start")
     stop: BindParameter[int] = bindparam("stop")
     between = (seq > start, seq <= stop) if forward else (seq < start, seq >= stop)
     query = select(seq).where(INDEX.c.stream == bindparam("stream"), INDEX.c.term == term, *between)

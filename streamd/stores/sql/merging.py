@@ -8,12 +8,11 @@ from streamd.types import Seq, Term
 
 __all__ = ["Merge", "ReadHeads"]
 
-ReadHeads = Callable[[list[Term], Seq, int], Awaitable[dict[Term, list[Seq]]]]
-"""Reads the first places (at most so many) of lists, behind one place: terms, start, count."""
+ReadHeads = Callable[[list[tuple[Term, Seq]], int], Awaitable[dict[Term, list[Seq]]]]
+"""Reads the first places of lists, at most so many of each, behind a place of its own each."""
 
 _LONGEST = 1_000
 """Places read of one list at a time, at most."""
-_GROWTH = 4
 
 
 class Merge:
@@ -28,14 +27,8 @@ class Merge:
         self._read = read
         self._sign = sign
         self._start = sign * start
-        self._frontiers: dict[Term, float] = dict.fromkeys(terms, self._start)
+        self._frontiers: dict[Term, int] = dict.fromkeys(terms, self._start)
         self._found: list[int] = []
-        self._count = 0
-
-    @property
-    def num_lists(self) -> int:
-        """The number of lists that may have more."""
-        return len(self._frontiers)
 
     @property
     def _edge(self) -> float:
@@ -51,41 +44,40 @@ class Merge:
                 return [self._sign * place for place in taken]
             await self._advance(count)
 
-    async def _advance(self, count: int) -> None:
-        """Read on in the lists that may have one of the next `count` places."""
-        if self._count:
-            self._count = min(self._count * _GROWTH, _LONGEST)
-        else:
-            self._count = max(1, min(-(-2 * count // len(self._frontiers)), count, _LONGEST))
-        edge = self._edge
-        limit = self._found[count - 1] if len(self._found) >= count else inf
-        near = [term for term, frontier in self._frontiers.items() if frontier < limit]
-        # From one place on for all of them: what is read of some of them again is less than what is new.
-        heads = await self._read(near, self._sign * int(edge), self._count)
+    async def _advance(self, need: int) -> int:
+        """Read on in the lists that may have one of the next `need` places; return how far in each.
+
+        A list's frontier is a place that was found. So there are no more of them before the last
+        place needed than places are needed, and what is read is in proportion to these.
+        """
+        limit = self._found[need - 1] if len(self._found) >= need else inf
+        near = [(term, frontier) for term, frontier in self._frontiers.items() if frontier < limit]
+        count = min(-(-2 * need // len(near)), _LONGEST)
+        starts = [(term, self._sign * frontier) for term, frontier in near]
+        heads = await self._read(starts, count)
         found = set(self._found)
-        for term in near:
+        for term, _ in near:
             places = [self._sign * place for place in heads.get(term, ())]
             found.update(places)
-            if len(places) < self._count:
+            if len(places) < count:
                 del self._frontiers[term]
             else:
-                self._frontiers[term] = max(self._frontiers[term], places[-1])
+                self._frontiers[term] = places[-1]
         self._found = sorted(found)
+        return count
 
     async def estimate(self, span: int) -> float:
-        """Return about how many places there are among the `span` that are to be read."""
-        if not self._count and self._frontiers:
-            await self._advance(max(len(self._frontiers), 32))
-        rate = 0.0
-        for frontier in self._frontiers.values():
-            rate += (self._count - 1) / max(1, frontier - self._start)
-        return rate * span + len(self._found)
+        """Return about how many places there are among the `span` to be read; comes first, if at all."""
+        if not self._frontiers:
+            return 0.0
+        count = await self._advance(max(len(self._frontiers), 32))
+        rate = sum((count - 1) / (frontier - self._start) for frontier in self._frontiers.values())
+        return max(rate * span, len(self._found))
 
     def join(self, others: Iterable["Merge"]) -> "Merge":
         """Take in what others, of the same place and sign, have and may have; return this one."""
         for other in others:
             for term, frontier in other._frontiers.items():
-                self._frontiers[term] = min(frontier, self._frontiers.get(term, inf))
+                self._frontiers[term] = min(frontier, self._frontiers.get(term, frontier))
             self._found = sorted({*self._found, *other._found})
-            self._count = max(self._count, other._count)
         return self

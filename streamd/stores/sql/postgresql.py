@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    column,
     extract,
     func,
     literal_column,
@@ -230,10 +231,16 @@ class PostgresqlDialect(Dialect):
         return {"pair_texts": texts, "pair_numbers": numbers}
 
     def heads(self, *, forward: bool) -> Select[Any]:
-        wanted = func.unnest(bindparam("terms", type_=ARRAY(Text))).alias("wanted")
-        places = posting_list(wanted.column, forward=forward).correlate(wanted).subquery("places")
+        pairs = (
+            bindparam("pair_texts", type_=ARRAY(Text)),
+            bindparam("pair_numbers", type_=ARRAY(BigInteger)),
+        )
+        columns = (column("term", Text), column("start", BigInteger))
+        wanted = func.unnest(*pairs).table_valued(*columns, name="wanted").render_derived()
+        term, start = wanted.c.term, wanted.c.start
+        places = posting_list(term, start, forward=forward).correlate(wanted).subquery("places")
         told = select(func.array_agg(places.c.seq).label("seqs")).correlate(wanted).lateral("told")
-        return select(wanted.column, told.c.seqs).select_from(wanted.join(told, true()))
+        return select(term, told.c.seqs).select_from(wanted.join(told, true()))
 
     def read_places(self, told: Any) -> list[Seq]:
         return told or []

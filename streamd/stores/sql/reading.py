@@ -219,15 +219,10 @@ class Reader:
             count *= 2
 
     async def _merge(self, connection: AsyncConnection, reading: _Reading, wanted: Filter) -> Merge:
-        async def read(terms: list[Term], start: Seq, count: int) -> dict[Term, list[Seq]]:
-            where = {
-                "stream": self._access.stream,
-                "terms": self._access.dialect.pack(terms),
-                "start": start,
-                "stop": reading.last,
-                "count": count,
-            }
-            rows = await connection.execute(self._heads[reading.sign], where)
+        async def read(lists: list[tuple[Term, Seq]], count: int) -> dict[Term, list[Seq]]:
+            where = {"stream": self._access.stream, "stop": reading.last, "count": count}
+            pairs = self._access.dialect.pack_pairs(lists)
+            rows = await connection.execute(self._heads[reading.sign], where | pairs)
             read_places = self._access.dialect.read_places
             return {term: read_places(told) for term, told in rows}
 

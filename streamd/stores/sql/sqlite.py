@@ -217,10 +217,11 @@ class SqliteDialect(Dialect):
         return {"pairs": orjson.dumps(pairs).decode()}
 
     def heads(self, *, forward: bool) -> Select[Any]:
-        wanted = func.json_each(bindparam("terms")).table_valued("value", name="wanted")
-        places = posting_list(wanted.c.value, forward=forward).correlate(wanted).subquery("places")
+        wanted = func.json_each(bindparam("pairs")).table_valued("value", name="wanted")
+        term, start = (func.json_extract(wanted.c.value, path) for path in ("$[0]", "$[1]"))
+        places = posting_list(term, start, forward=forward).correlate(wanted).subquery("places")
         told = select(func.group_concat(places.c.seq)).correlate(wanted).scalar_subquery()
-        return select(wanted.c.value, told)
+        return select(term, told)
 
     def read_places(self, told: Any) -> list[Seq]:
         return [int(place) for place in str(told).split(",")] if told is not None else []
