@@ -126,7 +126,12 @@ class Access:
     async def take_over(self, timeout: float) -> LogState:
         """Open the log in the database that is there now; raise Failure or StartupError."""
         state = await self._attempt(self.dialect.begin_write, self._take_over, timeout)
-        await self.dialect.claimed()
+        try:
+            async with asyncio.timeout(timeout):
+                await self.dialect.claimed()
+        except TimeoutError as exc:
+            sentence = f"{self.dialect.name} is being opened by another process"
+            raise Failure("OPENING", sentence, repeat=True) from exc
         return state
 
     async def _take_over(self, connection: AsyncConnection) -> LogState:
@@ -140,7 +145,8 @@ class Access:
         if row is None:
             return await self._create_stream(connection)
         if declared.keys and str(declared.keys) != row.keys:
-            raise Failure("KEYS", row.keys, repeat=False)
+            sentence = f"the stream in {self.dialect.name} has other keys by now"
+            raise Failure("KEYS", sentence, repeat=False, found=row.keys)
         self.keys = Keys.parse(row.keys, declared.limits)
         self.stream = row.id
         chain = Chain.read(row.epoch, row.chain)

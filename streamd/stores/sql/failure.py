@@ -15,7 +15,9 @@ T = TypeVar("T")
 class Failure(Exception):
     """One attempt failed; `code` is the driver's own word for the reason, or one of ours."""
 
-    def __init__(self, code: str, sentence: str, *, repeat: bool, executed: bool = False) -> None:
+    def __init__(
+        self, code: str, sentence: str, *, repeat: bool, executed: bool = False, found: str = ""
+    ) -> None:
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
@@ -24,6 +26,8 @@ class Failure(Exception):
         """Whether it may pass by itself within seconds."""
         self.executed = executed
         """Whether what was to be written may have been."""
+        self.found = found
+        """What is there instead: the keys of the stream, the version of the tables."""
 
 
 def _pauses(random: Random) -> Iterator[float]:

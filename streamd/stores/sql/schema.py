@@ -135,7 +135,8 @@ async def create(
         return
     found = (await connection.execute(select(_SCHEMA.c.version))).scalar_one()
     if found > version:
-        raise Failure("SCHEMA", str(found), repeat=False)
+        sentence = "the tables are of a newer version of streamd by now"
+        raise Failure("SCHEMA", sentence, repeat=False, found=str(found))
     for older in range(found, version):
         await migrations[older](connection)
     if found < version:

@@ -93,7 +93,7 @@ class SqlStore(Store):
         match failure.code:
             case "KEYS":
                 return StartupError(
-                    f"stream {stream.name!r} in {self._where} has the keys {failure.sentence}, not {stream.keys}: "
+                    f"stream {stream.name!r} in {self._where} has the keys {failure.found}, not {stream.keys}: "
                     "start with its keys, or take another stream"
                 )
             case "ABSENT":
@@ -101,7 +101,7 @@ class SqlStore(Store):
             case "SCHEMA":
                 return StartupError(
                     f"{self._where} was written by a newer version of streamd (its form is "
-                    f"{failure.sentence}): start that, or take another database"
+                    f"{failure.found}): start that, or take another database"
                 )
         told = failure.sentence.replace(self._dialect.name, self._where, 1)
         if failure.code == "UNREACHABLE":

@@ -110,10 +110,8 @@ async def follow(
             news.clear()
             try:
                 run = await reader.after(since, EVERYTHING, _RUN)
-                begin = run.state.resumes(since, chain)
-                if begin != since:
+                while run.since != (begin := run.state.resumes(since, chain)):
                     run = await reader.after(begin, EVERYTHING, _RUN)
-                    begin = run.state.resumes(begin, run.state.chain)
             except CallError as error:
                 failures += 1
                 if failures == 1:
@@ -127,9 +125,7 @@ async def follow(
             if failures:
                 logger.info("the tail has found %s again", access.dialect.name)
                 failures = 0
-            if run.since != begin:
-                continue  # Retention has overtaken the second read as well.
-            moved = run.state.chain != chain or begin != since
+            moved = run.state.chain != chain or run.since != since
             since, chain = run.upto, run.state.chain
             if run.entries or moved:
                 yield run

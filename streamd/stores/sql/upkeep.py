@@ -91,16 +91,11 @@ class SqlUpkeep(Upkeep):
         self, connection: AsyncConnection, entries: Sequence[Entry]
     ) -> list[Posting]:
         """Compare consecutive entries with the parts of their terms' lists between them."""
-        where = {
-            "stream": self._access.stream,
-            "terms": self._access.dialect.pack(
-                list({term for entry in entries for term in entry.terms})
-            ),
-            "start": entries[0].seq - 1,
-            "stop": entries[-1].seq,
-            "count": len(entries),
-        }
-        rows = await connection.execute(self._places, where)
+        before, last = entries[0].seq - 1, entries[-1].seq
+        where = {"stream": self._access.stream, "stop": last, "count": len(entries)}
+        terms = {term for entry in entries for term in entry.terms}
+        lists = self._access.dialect.pack_pairs([(term, before) for term in terms])
+        rows = await connection.execute(self._places, where | lists)
         read_places = self._access.dialect.read_places
         there: dict[Term, set[Seq]] = {term: set(read_places(told)) for term, told in rows}
         return [
