@@ -27,6 +27,8 @@ BLOCKS: list[tuple[str, str]] = re.findall(
 )
 LIBRARY = [text for language, text in BLOCKS if "from streamd import" in text]
 """The scripts that are servers themselves."""
+MOVING = [text for _, text in BLOCKS if "streamd export" in text]
+"""What needs another store."""
 BIN = Path(sys.executable).parent
 NEWEST = STORY[::-1]
 
@@ -39,20 +41,20 @@ def block(what: str) -> str:
     return found
 
 
-async def shell(script: str, server: Daemon) -> Command:
+async def shell(script: str, server: Daemon, folder: Path | str = ROOT) -> Command:
     """Type something into a shell, as if this were the reader's server and environment."""
     script = script.replace(".venv/bin/", f"{BIN}/")
     script = script.replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
     return Command(
         await asyncio.create_subprocess_exec(
-            *("sh", "-e", "-c", script), env=environment(server.url), cwd=ROOT, **pipes
+            *("sh", "-e", "-c", script), env=environment(server.url), cwd=folder, **pipes
         )
     )
 
 
-async def typed(script: str, server: Daemon) -> Result:
-    result = await (await shell(script, server)).end()
+async def typed(script: str, server: Daemon, folder: Path | str = ROOT) -> Result:
+    result = await (await shell(script, server, folder)).end()
     assert result.code == 0, (script, result.err)
     return result
 
@@ -86,7 +88,7 @@ async def test_every_block_works_in_the_order_of_the_readme():
     async with served() as server:
         tails: list[Command] = []
         for language, text in BLOCKS:
-            if text in LIBRARY:
+            if text in LIBRARY or text in MOVING:
                 continue  # below
             if language == "python":
                 await run_python(text, server)
@@ -146,6 +148,22 @@ async def test_the_scripts_that_use_it_as_a_library(tmp_path):
     assert [file.name for file in tmp_path.glob("*.db")] == ["feed.db"]
     result = await (await start_script(embedding, tmp_path)).end()
     assert result == Result(0, b"[{'user': 291, 'kind': 'watch'}]\n", "")
+
+
+@pytest.mark.postgres
+async def test_a_feed_moves_as_it_is_typed(postgres_server):
+    (script,) = MOVING
+    store = "postgresql://streamd@db.example/feeds"
+    assert script.count(store) == 2
+    script = script.replace(store, postgres_server.new_database("moved"))
+    async with served() as server:
+        await typed(block("insert <<END"), server)
+        done = await typed(script, server, server.folder)
+        told = done.err.splitlines()
+        assert any(line.startswith("streamd: 5 entries imported (") for line in told)
+        assert told[-1] == "streamd: 5 entries and 13 postings were looked at: all is right"
+        lines = (Path(server.folder) / "feed.ndjson").read_bytes().splitlines()
+        assert [orjson.loads(line)["event"] for line in lines] == STORY
 
 
 async def test_the_story_as_it_is_typed():

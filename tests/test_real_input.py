@@ -19,6 +19,7 @@ import pytest
 from streamd_client import Client, Entry, Feed, connect
 
 from tests.commands.cli import Command, streamd
+from tests.commands.streams import StreamAt
 from tests.promises.serving import Daemon, daemon
 
 KEYS = ("--keys", "user,channel,namespace,page")
@@ -172,3 +173,40 @@ async def test_real_events_in_memory(events, tmp_path):
 @pytest.mark.timeout(180)
 async def test_real_events_on_redis(events, tmp_path, redis_url):
     await check(events, tmp_path, "--store", redis_url, "--stream", secrets.token_hex(8))
+
+
+# Moved.
+
+
+async def timed(place: StreamAt, command: str, *words: str, **pipes: Any) -> bytes:
+    """Run a command on a stream, and print how long it took."""
+    started = time.perf_counter()
+    result = await asyncio.wait_for((await place.start(command, *words, **pipes)).end(), DEADLINE)
+    seconds = time.perf_counter() - started
+    assert result.code == 0, result.err
+    print(f"{command} {place.url.partition(':')[0]}: {seconds:.1f} s")  # noqa: T201 - to be looked at
+    return result.out
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+@pytest.mark.timeout(300)
+async def test_real_events_move_from_store_to_store(
+    events, tmp_path, sqlite_url, postgres_url, redis_url, stream_name
+):
+    first = tmp_path / "0.ndjson"
+    lines = [{"time": 1_442_016_000_000 + n // 3, "event": event} for n, event in enumerate(events)]
+    first.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    urls = (sqlite_url, postgres_url, redis_url, f"sqlite:///{tmp_path}/again.db")
+    for number, url in enumerate(urls, 1):
+        place = StreamAt(url, stream_name)
+        await timed(place, "import", f"{tmp_path}/{number - 1}.ndjson", *KEYS)
+        (tmp_path / f"{number}.ndjson").write_bytes(await timed(place, "export"))
+        numbers = orjson.loads(await timed(place, "check"))
+        assert (numbers["entries"], numbers["found"]) == (len(events), {})
+    texts = [(tmp_path / f"{number}.ndjson").read_bytes() for number in range(5)]
+    for text in texts[1:]:
+        # Everything but the cursors, byte for byte.
+        assert [line.partition(b',"time":')[2] for line in text.splitlines()] == [
+            line.partition(b'"time":')[2] for line in texts[0].splitlines()
+        ]

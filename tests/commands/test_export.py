@@ -1,5 +1,4 @@
 import asyncio
-import re
 from pathlib import Path
 
 import orjson
@@ -7,7 +6,7 @@ import pytest
 
 from streamd.cursor import Chain
 from tests.commands.cli import DEADLINE, on_terminal, streamd
-from tests.commands.streams import NOWHERE, StreamAt, said
+from tests.commands.streams import NOWHERE, said
 from tests.promises.serving import daemon
 
 FULL = Path("/dev/full")
@@ -55,49 +54,6 @@ async def test_a_server_may_run_and_insert(here):
         assert len(users) >= 3_000
         assert len({line["cursor"] for line in result.lines}) == len(users)
     assert len(results[-1].lines) == 6_000
-
-
-async def test_a_stream_that_is_not_there_is_not_created(place):
-    for _ in range(2):
-        result = await place.run("export")
-        assert (result.code, result.out) == (1, b"")
-        assert result.err.startswith(f"streamd: there is no stream {place.name!r} in ")
-
-
-def test_no_file_is_created(tmp_path):
-    async def run() -> None:
-        place = StreamAt(f"sqlite:///{tmp_path}/none.db", "s")
-        assert (await place.run("export")).code == 1
-
-    asyncio.run(run())
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("command", ["export", "import", "check"])
-async def test_memory_is_only_its_servers(command):
-    result = await streamd(command, "--store", "memory:", url=NOWHERE)
-    assert (result.code, result.out) == (2, b"")
-    assert "name another store with" in re.sub(r"[│\s]+", " ", result.err)
-
-
-@pytest.mark.parametrize("command", ["export", "import", "check"])
-async def test_a_store_that_is_away_is_named_without_its_password(command, tmp_path):
-    settings = tmp_path / "streamd.toml"
-    settings.write_text(
-        'store = "redis://me:hush@127.0.0.1:1/"\nkeys = "user"\nstore_deadline = 0.3'
-    )
-    result = await streamd(command, "--config", str(settings), url=NOWHERE)
-    assert (result.code, result.out) == (1, b"")
-    assert result.err.startswith("streamd: Redis at 127.0.0.1:1 can't be reached")
-    assert "hush" not in result.err
-    assert result.err.count("\n") == 1
-
-
-@pytest.mark.parametrize("command", ["export", "import", "check"])
-async def test_settings_that_cannot_be_are_told(command):
-    result = await streamd(command, "--stream", "a b", url=NOWHERE)
-    assert (result.code, result.out) == (1, b"")
-    assert "stream (--stream, STREAMD_STREAM) must be" in result.err
 
 
 async def test_nothing_is_written_to_a_terminal():
