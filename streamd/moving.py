@@ -9,7 +9,7 @@ from streamd.jsonrpc import from_json
 from streamd.limits import Limits
 from streamd.log import Entry
 from streamd.stores.base import Store
-from streamd.types import Json
+from streamd.types import Json, Seq
 from streamd.walk import Patience
 
 __all__ = ["Import", "export_line"]
@@ -148,8 +148,16 @@ class Import:
                 "it goes on where it stopped"
             ) from None
         if not stored:
-            raise UpkeepError(
-                f"somebody else has written into the stream, behind entry {self.known + self.stored:,}: "
-                "import into an empty stream that no server has clients for yet"
-            )
+            raise await self._displaced(batch[0].seq - 1)
         self.stored += len(batch)
+
+    async def _displaced(self, expected: Seq) -> UpkeepError:
+        """Return why the newest entry is not the one that we have stored last."""
+        if (await self._patience(self._store.state)).head < expected:
+            return UpkeepError(
+                "the store has lost entries that it had: repeat the import, it goes on behind those that are left"
+            )
+        return UpkeepError(
+            f"somebody else has written into the stream, behind entry {expected:,}: "
+            "import into an empty stream that no server has clients for yet"
+        )

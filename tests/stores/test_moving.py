@@ -19,6 +19,7 @@ from streamd.moving import Import, export_line
 from streamd.stores.base import Store, Stream
 from streamd.stores.memory import MemoryStore
 from streamd.walk import Patience, Walk
+from tests.services import RedisServer
 from tests.stores.tampering import tamper_with
 from tests.stores.worlds import (
     KEYS,
@@ -272,6 +273,24 @@ async def test_a_stream_that_somebody_else_writes_into_is_refused(store: Store) 
     assert (await store.state()).head == 1_001
     with pytest.raises(UpkeepError, match="not that of line 1001"):
         await imported(store, [line(user=n) for n in range(1_500)])
+
+
+@pytest.mark.redis
+async def test_a_store_that_lost_entries_is_told_of_and_goes_on_with_the_rest(
+    new_redis: Callable[..., RedisServer],
+) -> None:
+    server = new_redis()
+    async with Streams(Kind("redis", server.url)).new() as store:
+        lines = [line(user=n) for n in range(2_500)]
+        moving = Import(store, LIMITS, PATIENCE)
+        await moving.begin()
+        await moving.load(numbered_lines(lines[:1_500]))
+        server.client.flushall()
+        with pytest.raises(UpkeepError, match=r"has lost entries .* goes on behind those"):
+            await moving.load(numbered_lines(lines[1_500:], 1_501))
+        moving = await imported(store, lines)
+        assert (moving.known, moving.stored) == (0, 2_500)
+        assert len(await read_all(store)) == 2_500
 
 
 class Faulty(MemoryStore):
