@@ -119,7 +119,7 @@ class Walk:
             self._head = min(self._head, now.shared(before) or 0)
 
     def _overtaken(self, floor: Seq) -> None:
-        """Go on at the floor; or some way before it, if it is always gone by the time we get there."""
+        """Go on at the floor; or some way beyond it, if it is always gone by the time we get there."""
         since = min(floor - 1 + self._lead, self._head)
         self._lead = max(_LEAD, 2 * self._lead)
         self.overtaken += since - self._since
