@@ -114,6 +114,8 @@ async def test_an_interrupted_import_goes_on(here, number, code):
     command.process.stdin.write(half)
     reached = await grown(here, 1_000)
     command.process.send_signal(number)
+    # Only then its input may end.
+    await asyncio.wait_for(command.process.wait(), DEADLINE)
     result = await command.end()
     assert result.code == code
     if number != signal.SIGKILL:
