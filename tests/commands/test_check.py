@@ -104,13 +104,13 @@ async def test_a_server_that_runs_is_not_disturbed(place):
     async with daemon("--keys", str(KEYS), *place.options) as server:
         insert = await Command.start("insert", url=server.url)
         assert insert.process.stdin
-        insert.process.stdin.write(b"".join(b'{"user":%d}\n' % n for n in range(5_000)))
-        for _ in range(3):
+        insert.process.stdin.write(b"".join(b'{"user":%d}\n' % n for n in range(2_000)))
+        for _ in range(2):
             repaired = await place.run("check", "--repair")
             assert repaired.code == 0, repaired.out
         assert (await insert.end()).code == 0
         result = await place.run("check")
-        assert (result.code, result.lines[-1]["entries"]) == (0, 5_100)
+        assert (result.code, result.lines[-1]["entries"]) == (0, 2_100)
         items = await streamd("items", "user=1", "tag=all", url=server.url)
         assert len(items.lines) == 10
         assert await server.stop(signal.SIGTERM) == 0

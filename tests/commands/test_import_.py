@@ -131,15 +131,15 @@ async def test_an_interrupted_import_goes_on(here, number, code):
 
 
 async def test_killed_at_any_moment_it_has_each_line_once(place, tmp_path):
-    lines = lines_of(*numbered(30_000))
+    lines = lines_of(*numbered(12_000))
     file = tmp_path / "feed.ndjson"
     file.write_bytes(lines)
     dice = random.Random(3)
     reached, kills = 0, 0
     async with place.opened() as store:
-        while reached < 30_000 and kills < 4:
+        while reached < 12_000 and kills < 3:
             command = await place.start("import", str(file), *NAMES)
-            await _moves(store, reached + dice.randrange(1, 6_000), command)
+            await _moves(store, reached + dice.randrange(1, 3_000), command)
             await asyncio.sleep(dice.uniform(0, 0.1))
             if command.process.returncode is None:
                 command.process.kill()
