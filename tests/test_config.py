@@ -31,7 +31,11 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_defaults() -> None:
     settings = load_settings()
-    assert (settings.host, settings.port, settings.store) == ("127.0.0.1", 8080, "sqlite:///streamd.db")
+    assert (settings.host, settings.port, settings.store) == (
+        "127.0.0.1",
+        8080,
+        "sqlite:///streamd.db",
+    )
     assert settings.to_stream().keys.names == ("user", "kind", "repo")
     assert settings.limits == Limits()
 
