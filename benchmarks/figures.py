@@ -125,7 +125,7 @@ def machine() -> dict[str, str]:
         "cpu": f"{os.cpu_count()} × {_cpu()}",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        **{name: version for name, version in _installed(packages)},
+        **dict(_installed(packages)),
         **{name: version for name, version in versions.items() if version is not None},
     }
 
