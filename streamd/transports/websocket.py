@@ -18,10 +18,11 @@ from websockets.server import ServerProtocol
 from streamd.outbox import Outbox
 from streamd.session import Session
 from streamd.transports import kernel
+from streamd.transports.frames import text_frame
 from streamd.transports.gate import Gate
 from streamd.transports.handshake import BAD_REQUEST, shake_hands
 
-__all__ = ["TOO_SLOW", "WebSocket", "text_frame"]
+__all__ = ["TOO_SLOW", "WebSocket"]
 
 TOO_SLOW = 4008
 """The close code for a peer that is not alive: it may come back with its cursor."""
@@ -36,11 +37,6 @@ _TURN = 0.005
 # It tells of every peer that comes, goes or errs: nothing for a log.
 _parser_logger = logging.getLogger("streamd.websocket.parser")
 _parser_logger.setLevel(logging.ERROR)
-
-
-def text_frame(payload: bytes) -> bytes:
-    """Return one text message as a server sends it."""
-    return Frame(Opcode.TEXT, payload).serialize(mask=False)
 
 
 class WebSocket(asyncio.Protocol):

@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import orjson
 import pytest
 
 import streamd.transports.websocket
 from streamd.server import RunningServer
-from streamd.transports.websocket import text_frame
 from tests.harness import (
     BINARY,
     CLOSE,
@@ -303,12 +301,3 @@ async def test_answers_that_nobody_reads_do_not_pile_up(data: bytes) -> None:
             sending.cancel()
             await asyncio.wait([sending])
         await assert_serves(server)
-
-
-# Frames.
-
-
-@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
-def test_text_frame(size: int) -> None:
-    payload = orjson.dumps("x" * size)
-    assert text_frame(payload) == frame(TEXT, payload, masked=False)
