@@ -1,135 +1,100 @@
 """What the SQL store costs, and that reading does not cost more when the log is longer."""
 
 import asyncio
-import random
 import secrets
-import shutil
-import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
-from benchmarks.inner import Row
-from streamd.event import Keys, draft_event
-from streamd.filters import Filter, parse_filter
-from streamd.limits import Limits
-from streamd.log import Draft
-from streamd.stores import open_store
-from streamd.stores.base import Bounds, Store, Stream
+from benchmarks.figures import Figure, Outcome, Scale, Skipped, ratios
+from benchmarks.stores import NEWEST, Users, fill, postgresql, read_filter, stream
+from streamd.filters import Filter
+from streamd.stores.base import Store
 
-SHORT, LONG = 100_000, 1_000_000
-USERS, FRIENDS = 10_000, 500
-ROUNDS = 25
-KEYS = Keys.parse("user,kind,repo")
-LIMITS = Limits(store_deadline=60)
-NEWEST = Bounds(limit=20, work=200_000, size=4 << 20)
+__all__ = ["sql"]
+
+_SHORT, _LONG = 100_000, 1_000_000
+_USERS, _FRIENDS = 10_000, 500
+_BATCHES = 20
+"""Batches that are appended in a round."""
 
 
-def sql() -> list[Row]:
+def sql(scale: Scale) -> Iterator[Outcome]:
     """Measure SQLite, and PostgreSQL where its programs are."""
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="streamd-bench-") as folder:
-        rows += asyncio.run(_measure("SQLite", f"sqlite:///{folder}/bench.db"))
-    with _postgresql() as url:
-        if url is not None:
-            rows += asyncio.run(_measure("PostgreSQL", url))
-    return rows
+        yield from asyncio.run(_measure(scale, "SQLite", f"sqlite:///{folder}/bench.db"))
+    with postgresql() as url:
+        if url is None:
+            yield Skipped("postgresql", "its programs are not installed")
+        else:
+            yield from asyncio.run(_measure(scale, "PostgreSQL", url))
 
 
-@contextmanager
-def _postgresql() -> Iterator[str | None]:
-    # Of the tests' services, which start and end it; with its own durability.
-    from tests.services import PostgresServer, make_postgres
-
-    if shutil.which("initdb") is None and not list(
-        Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    ):
-        yield None
-        return
-    made = make_postgres()
-    server = PostgresServer(made, fsync="on", shared_buffers="256MB")
-    try:
-        yield server.start().url()
-    finally:
-        server.close()
-        shutil.rmtree(made)
+async def _measure(scale: Scale, name: str, url: str) -> list[Figure]:
+    users = Users(_USERS, _FRIENDS)
+    async with stream(url, "short") as short, stream(url, "long") as long:
+        figures = [await _append(scale, name, short, users, size) for size in (1, 16, 100)]
+        await fill(short, scale.size(_SHORT), users)
+        await fill(long, scale.size(_LONG), users)
+        for which, (what, wanted) in _filters(users).items():
+            taken = await _compare(scale, short, long, wanted)
+            figures += _figures(f"{name.lower()}.{which}", f"{name}: newest 20 of {what}", taken)
+    return figures
 
 
-async def _measure(name: str, url: str) -> list[Row]:
-    rng = random.Random(1)
-    rows: list[Row] = []
-    async with _stream(url) as short, _stream(url) as long:
-        for size in (1, 16, 100):
-            drafts = [_draft(rng) for _ in range(60 * size)]
-            rows.append(await _append(f"{name}: append, batches of {size}", short, drafts, size))
-        await _fill(short, SHORT, rng)
-        await _fill(long, LONG, rng)
-        for what, asked in _filters(rng).items():
-            rows += await _compare(f"{name}: newest 20 of {what}", short, long, asked)
-    return rows
-
-
-@asynccontextmanager
-async def _stream(url: str) -> AsyncIterator[Store]:
-    async with open_store(url, Stream(secrets.token_hex(6), KEYS, LIMITS)) as store:
-        yield store
-
-
-def _draft(rng: random.Random) -> Draft:
-    event = {
-        "user": rng.randrange(USERS),
-        "kind": f"kind-{rng.randrange(5)}",
-        "repo": rng.randrange(50_000),
-        "text": "x" * 120,
+def _filters(users: Users) -> dict[str, tuple[str, Filter]]:
+    return {
+        "friends": (f"{_FRIENDS} users", read_filter({"user": users.friends})),
+        "kind": (
+            f"{_FRIENDS} users and one kind",
+            read_filter({"user": users.friends, "kind": "watch"}),
+        ),
+        "everybody": (f"all {_USERS:,} users", read_filter({"user": list(range(_USERS))})),
     }
-    return draft_event(event, None, KEYS, LIMITS)
 
 
-def _filters(rng: random.Random) -> dict[str, Filter]:
-    friends = rng.sample(range(USERS), FRIENDS)
-    asked = {
-        f"{FRIENDS} users": {"user": friends},
-        f"{FRIENDS} users and one of 5 kinds": {"user": friends, "kind": "kind-1"},
-        f"all {USERS} users": {"user": list(range(USERS))},
-    }
-    return {what: parse_filter(value, KEYS, LIMITS) for what, value in asked.items()}
-
-
-async def _append(name: str, store: Store, drafts: list[Draft], size: int) -> Row:
+async def _append(scale: Scale, name: str, store: Store, users: Users, size: int) -> Figure:
     rounds = []
-    for first in range(0, len(drafts), size):
-        calls = [[draft] for draft in drafts[first : first + size]]
+    for _ in range(scale.rounds + 1):
+        batches = [[[users.draft()] for _ in range(size)] for _ in range(_BATCHES)]
         begin = time.perf_counter()
-        await store.append(calls, secrets.token_hex(8))
-        rounds.append(size / (time.perf_counter() - begin))
-    return _row(name, "events/s", rounds)
+        for calls in batches:
+            await store.append(calls, secrets.token_hex(8))
+        rounds.append(size * _BATCHES / (time.perf_counter() - begin))
+    return Figure(
+        name=f"{name.lower()}.append.{size}",
+        what=f"{name}: append, batches of {size}",
+        unit="events/s",
+        rounds=rounds[1:],
+    )
 
 
-async def _fill(store: Store, total: int, rng: random.Random) -> None:
-    left = total - (await store.state()).head
-    while left > 0:
-        size = min(left, 2_000)
-        await store.append([[_draft(rng) for _ in range(size)]], secrets.token_hex(8))
-        left -= size
-
-
-async def _compare(name: str, short: Store, long: Store, asked: Filter) -> list[Row]:
-    times: dict[Store, list[float]] = {short: [], long: []}
-    for _ in range(ROUNDS):
-        for store, taken in times.items():
+async def _compare(
+    scale: Scale, short: Store, long: Store, wanted: Filter
+) -> tuple[list[float], list[float]]:
+    """Return the seconds of one query in the short log and in the long one, taken in turns."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for number in range(scale.rounds + 1):
+        for store, seconds in zip((short, long), taken, strict=True):
             begin = time.perf_counter()
-            await store.newest(asked, NEWEST)
-            taken.append((time.perf_counter() - begin) * 1e3)
-    ratio = statistics.median(times[long]) / statistics.median(times[short])
-    return [
-        _row(f"{name}, {SHORT:,} events", "ms", times[short]),
-        _row(f"{name}, {LONG:,} events", "ms", times[long]),
-        {"name": f"{name}: {LONG:,} ÷ {SHORT:,}", "unit": "ratio", "value": ratio},
-    ]
+            for _ in range(5):
+                await store.newest(wanted, NEWEST)
+            if number:  # The first round is for warming up.
+                seconds.append((time.perf_counter() - begin) / 5)
+    return taken
 
 
-def _row(name: str, unit: str, rounds: list[float]) -> Row:
-    value = statistics.median(rounds)
-    return {"name": name, "unit": unit, "value": value, "least": min(rounds), "most": max(rounds)}
+def _figures(name: str, what: str, taken: tuple[list[float], list[float]]) -> Iterator[Figure]:
+    for which, events, seconds in zip(("short", "long"), (_SHORT, _LONG), taken, strict=True):
+        yield Figure(
+            name=f"{name}.{which}",
+            what=f"{what}, {events:,} events",
+            unit="ms",
+            rounds=[each * 1e3 for each in seconds],
+        )
+    yield Figure(
+        name=f"{name}.ratio",
+        what=f"{what}: {_LONG:,} ÷ {_SHORT:,} events",
+        unit="ratio",
+        rounds=ratios(taken[1], taken[0]),
+    )
