@@ -84,7 +84,7 @@ class Application:
         door = self.settings.to_door()
         worker = Worker(self._make_store(stream), stream, frame=text_frame)
         await worker.open()
-        self.gate = Gate(worker, door)
+        self.gate = Gate(worker, door, compression=self.settings.compression)
         self._http = http_app(self.gate)
         self.gate.open()
 

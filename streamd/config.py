@@ -134,6 +134,9 @@ class Settings(_LimitSettings):
     )
     allow_host: _Texts = Field([], description="further names that this server goes by (Host)")
     allow_origin: _Texts = Field([], description="web pages that may come in (Origin)")
+    compression: bool = Field(
+        False, description="compress messages for WebSockets that ask for it (permessage-deflate)"
+    )
     config: Path | None = Field(None, description="TOML file with settings by these names")
 
     @classmethod
@@ -268,6 +271,7 @@ _WORDS = {
     "number": "a number",
     "string": "a text",
     "array": "a list of texts",
+    "boolean": "a boolean, true or false",
     "path": "a path",
     "uri": "a URL",
     "maker": "a function or class that makes a store of a Stream",

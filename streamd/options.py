@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     workers: int
     allow_host: Texts
     allow_origin: Texts
+    compression: bool
     config: str | Path | None
 
     message_bytes: Size

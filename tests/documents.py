@@ -18,6 +18,8 @@ def shown(default: Any) -> str:
     """Return a default as the documents show it."""
     if default is None or default == []:
         return "none"
+    if isinstance(default, bool):
+        return str(default).lower()
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,8 +25,12 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
+BROWSER = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
+"""What browsers offer, and so do the peers here: a server without compression takes no notice."""
+
+
 class Frame(NamedTuple):
-    """A frame as it came."""
+    """A frame as it came; its payload is inflated."""
 
     opcode: int
     payload: bytes
@@ -77,6 +82,18 @@ def frame(
     return head + mask + together.to_bytes(len(payload), "big")
 
 
+def deflate(payload: bytes, *, bits: int = 12) -> bytes:
+    """Return a payload compressed as RFC 7692, section 7.2.1 has it."""
+    encoder = zlib.compressobj(wbits=-bits)
+    data = encoder.compress(payload) + encoder.flush(zlib.Z_SYNC_FLUSH)
+    return data.removesuffix(b"\x00\x00\xff\xff")
+
+
+def inflate(data: bytes, *, bits: int = 15) -> bytes:
+    """Return a payload as it was before it was compressed; nothing is kept from one to the next."""
+    return zlib.decompressobj(-bits).decompress(data + b"\x00\x00\xff\xff")
+
+
 def call(method: str, params: Any = None, ident: Any = 1) -> bytes:
     """Return a JSON-RPC call; `ident` None makes a notification."""
     message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
@@ -126,6 +143,10 @@ class Peer:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
+        self.compressing = False
+        """Whether compression was agreed on."""
+        self.inflated = 0
+        """Compressed frames read so far."""
 
     @classmethod
     @asynccontextmanager
@@ -203,14 +224,18 @@ class Peer:
 
     async def frame(self) -> Frame:
         head, second = await self.read(2)
-        assert not head & 0x70, "reserved bits are set"
+        assert not head & (0x30 if self.compressing else 0x70), "reserved bits are set"
         assert not second & 0x80, "a server's frame is masked"
         length = second
         if second == 126:
             length = int.from_bytes(await self.read(2), "big")
         elif second == 127:
             length = int.from_bytes(await self.read(8), "big")
-        return Frame(head & 0xF, await self.read(length), bool(head & 0x80))
+        payload = await self.read(length)
+        if head & 0x40:
+            self.inflated += 1
+            payload = inflate(payload)
+        return Frame(head & 0xF, payload, bool(head & 0x80))
 
     async def message(self) -> Any:
         """Read a text message, as JSON; answer the pings before it."""
@@ -238,13 +263,16 @@ class Peer:
 
 @asynccontextmanager
 async def websocket(
-    server: Address, *headers: str, receive_buffer: int | None = None
+    server: Address, *headers: str, offer: str = BROWSER, receive_buffer: int | None = None
 ) -> AsyncIterator[Peer]:
     """Open a WebSocket by hand."""
     async with Peer.connect(server, receive_buffer=receive_buffer) as peer:
-        await peer.send(upgrade(*headers))
+        await peer.send(upgrade(offer, *headers))
         response = await peer.response()
         assert response.status == 101, response
+        peer.compressing = "permessage-deflate" in response.headers.get(
+            "sec-websocket-extensions", ""
+        )
         yield peer
 
 

@@ -98,6 +98,19 @@ def test_lists(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().allow_host == ["c.example", "d.example"]
 
 
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False)])
+def test_switches(
+    text: str, value: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert load_settings().compression is False
+    file = tmp_path / "streamd.toml"
+    file.write_text("compression = true\n")
+    assert load_settings(config=file).compression is True
+    monkeypatch.setenv("STREAMD_COMPRESSION", text)
+    assert load_settings(config=file).compression is value
+    assert load_settings(config=file, compression=not value).compression is not value
+
+
 @pytest.mark.parametrize(
     "keys", ["user,kind=type", ["user", "kind=type"], ("user", "kind=type"), ["user,kind=type"]]
 )
@@ -132,6 +145,7 @@ def test_none_is_a_value_and_not_the_absence_of_one(monkeypatch: pytest.MonkeyPa
             ["3 years", "nan", -1, "0s", []],
             "be a number above 0 (or with a unit: 90s, 15m, 12h, 30d) or none",
         ),
+        ("compression", ["maybe", 2, None, []], "be a boolean, true or false"),
         ("host", [5, None, ["x"]], "be a text"),
         ("keys", [5, [5], {}], "be a text or a list of texts"),
         ("allow_host", [5, [5], None], "be a text or a list of texts"),

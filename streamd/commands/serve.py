@@ -63,23 +63,27 @@ def _options() -> list[inspect.Parameter]:
 def _option(name: str, panel: str) -> inspect.Parameter:
     """Make an option of a setting. It is only taken as text here: what it may be, the settings say."""
     field = Settings.model_fields[name]
-    several = isinstance(field.default, list)
+    several, switch = isinstance(field.default, list), isinstance(field.default, bool)
     default = "" if several or field.default is None else f" (default {field.default})"
+    flag = f"--{name.replace('_', '-')}"
     option = typer.Option(
-        f"--{name.replace('_', '-')}",
+        f"{flag}/--no-{flag[2:]}" if switch else flag,
         metavar=_metavar(field.default),
-        help=f"{field.description}{default}",
+        help=field.description if switch else f"{field.description}{default}",
         show_default=False,
         rich_help_panel=panel,
     )
-    kind: Any = list[str] | None if several else str | None
+    kind: Any = bool if switch else list[str] if several else str
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
     )
 
 
 def _metavar(default: object) -> str:
-    return {int: "N", float: "SECONDS", list: "NAME"}.get(type(default), "TEXT")
+    return {int: "N", float: "SECONDS", list: "NAME", bool: ""}.get(type(default), "TEXT")
 
 
 _parameters = _options()

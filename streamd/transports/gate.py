@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from uvicorn.server import ServerState
+from websockets.extensions import ServerExtensionFactory
 
 from streamd.limits import Limits
 from streamd.transports.door import Door
+from streamd.transports.frames import Deflate
 from streamd.transports.keepalive import Keepalive, Pinged
 from streamd.worker import Worker
 
@@ -43,15 +45,17 @@ class Drained(Pinged, Protocol):
 
 
 class Gate:
-    """Hold what connections have in common: the worker, the door, the wheel, and whether they must go.
+    """Hold what connections have in common: worker, door, extensions, wheel, and whether they must go.
 
     It stands in uvicorn's set of connections for all WebSockets: uvicorn calls `shutdown` on each
     member of the set when it has stopped to accept, and waits until they have left it.
     """
 
-    def __init__(self, worker: Worker, door: Door) -> None:
+    def __init__(self, worker: Worker, door: Door, *, compression: bool = False) -> None:
         self.worker = worker
         self.door = door
+        self.extensions: list[ServerExtensionFactory] = [Deflate()] if compression else []
+        """What may be negotiated with a WebSocket."""
         self.limits: Limits = worker.stream.limits
         self.keepalive: Keepalive[Drained] = Keepalive(self.limits)
         self.draining = False

@@ -1,7 +1,7 @@
 """WebSocket for uvicorn's `ws=`: moves bytes, keeps time, bounds buffers.
 
 What a frame is and what a message may be, `websockets` decides (its Sans-I/O protocol); what a
-message means, the session. There is no compression: prepared frames are the same bytes for everybody.
+message means, the session. Frames to be sent come prepared, the same bytes for every peer of a kind.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from websockets.server import ServerProtocol
 from streamd.outbox import Outbox
 from streamd.session import Session
 from streamd.transports import kernel
-from streamd.transports.frames import text_frame
+from streamd.transports.frames import frame_for
 from streamd.transports.gate import Gate
 from streamd.transports.handshake import BAD_REQUEST, shake_hands
 
@@ -64,7 +64,9 @@ class WebSocket(asyncio.Protocol):
         gate.attach(server_state)
         self._gate = gate
         self._parser: Protocol = ServerProtocol(
-            max_size=gate.limits.message_bytes, logger=_parser_logger
+            extensions=gate.extensions,
+            max_size=gate.limits.message_bytes,
+            logger=_parser_logger,
         )
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # comes with connection_made
         self._session: Session | None = None
@@ -193,7 +195,8 @@ class WebSocket(asyncio.Protocol):
         server.parser.close()
         limits = self._gate.limits
         self._parser = Protocol(Side.SERVER, max_size=limits.message_bytes, logger=_parser_logger)
-        self._outbox = Outbox(self._transport.write, text_frame)
+        self._parser.extensions = server.extensions
+        self._outbox = Outbox(self._transport.write, frame_for(server.extensions))
         self._session = self._gate.worker.session(self._outbox, self._set_reading)
 
     # Frames.
