@@ -82,7 +82,7 @@ class Application:
         """Open the store and begin to serve; raise StartupError."""
         stream = self.settings.to_stream()
         door = self.settings.to_door()
-        worker = Worker(self._make_store(stream), stream, frame=text_frame)
+        worker = Worker(self._make_store(stream), stream)
         await worker.open()
         self.gate = Gate(worker, door, compression=self.settings.compression)
         self._http = http_app(self.gate)

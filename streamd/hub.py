@@ -9,16 +9,16 @@ becomes BEHIND with the start as its cursor, and is read forward when its socket
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 
 from streamd import notifications
 from streamd.catchup import CatchUp
 from streamd.errors import CallError, PlaceLost, UnknownSubscription
+from streamd.fanout import Fanout, Part
 from streamd.filters import Filter
 from streamd.limits import Limits
-from streamd.log import Entry, Run
-from streamd.matcher import Matcher
+from streamd.log import Run
 from streamd.outbox import Outbox
 from streamd.progress import Progress
 from streamd.subscription import Peer, State, Subscription
@@ -36,47 +36,21 @@ _PART_BYTES = 64 << 10
 _SLICE = 200
 """Subscriptions written to between two looks at what else is to do."""
 
-_TURN = 0.005
-"""Seconds of matching between two such looks: an event may be for 50,000 filters, or for none."""
-
 _WRITE_BYTES = 128 << 10
 """Frames joined to one write. A peer with many subscriptions may fill its outbox in the middle of a batch."""
-
-Members = dict[Subscription, None]
-Groups = dict[int, Members]
-"""Subscriptions of one filter, by their number: all of one number get the same bytes."""
-
-
-class _Turn:
-    """The time until others are to have theirs. Subscriptions may come and go meanwhile."""
-
-    __slots__ = ("_now", "_until")
-
-    def __init__(self) -> None:
-        self._now = asyncio.get_running_loop().time
-        self._until = self._now() + _TURN
-
-    @property
-    def over(self) -> bool:
-        return self._now() > self._until
-
-    async def end(self) -> None:
-        await asyncio.sleep(0)
-        self._until = self._now() + _TURN
 
 
 class Hub:
     """Push what the tail brings to the subscriptions that want it."""
 
-    def __init__(self, view: View, limits: Limits, frame: Callable[[bytes], bytes]) -> None:
+    def __init__(self, view: View, limits: Limits) -> None:
         self._view = view
         self._limits = limits
-        self._frame = frame
-        self._matcher: Matcher[tuple[Filter, Groups]] = Matcher(
-            lambda term: view.window.frequency(term)
-        )
+        self._fanout = Fanout(lambda term: view.window.frequency(term), view.cursor)
         self._peers: dict[Peer, None] = {}
-        self._catch_up = CatchUp(view, frames=self._frames, go_live=self._go_live, lose=self._lose)
+        self._catch_up = CatchUp(
+            view, frames=self._fanout.frames, go_live=self._go_live, lose=self._lose
+        )
         self._between_batches = asyncio.Lock()
         """Held while a batch goes out: nobody may be told of places meanwhile."""
         self._progress = Progress(view, limits, self._between_batches)
@@ -184,7 +158,7 @@ class Hub:
 
     def _end(self, sub: Subscription) -> None:
         if sub.state is State.LIVE:
-            self._discard(sub)
+            self._fanout.discard(sub)
         elif sub.state is State.BEHIND:
             sub.peer.num_behind -= 1
         sub.state = State.ENDED
@@ -192,13 +166,7 @@ class Hub:
             sub.peer.num_values -= sub.wanted.num_values
 
     def _go_live(self, sub: Subscription) -> None:
-        found = self._matcher.get(sub.wanted)
-        if found is None:
-            found = (sub.wanted, {})
-            self._matcher.add(sub.wanted, found)
-        # Identical filters are stored once.
-        sub.wanted = found[0]
-        found[1].setdefault(sub.number, {})[sub] = None
+        self._fanout.add(sub)
         sub.state = State.LIVE
         sub.cursor = self._view.position
         sub.peer.num_behind -= 1
@@ -208,21 +176,10 @@ class Hub:
             sub.peer.outbox.send(notifications.progress(cursor, sub.number, live=True))
 
     def _fall_behind(self, sub: Subscription, cursor: Seq) -> None:
-        self._discard(sub)
+        self._fanout.discard(sub)
         sub.state = State.BEHIND
         sub.cursor = cursor
         sub.peer.num_behind += 1
-
-    def _discard(self, sub: Subscription) -> None:
-        found = self._matcher.get(sub.wanted)
-        assert found is not None, "a LIVE subscription is in the matcher"
-        groups = found[1]
-        members = groups[sub.number]
-        del members[sub]
-        if not members:
-            del groups[sub.number]
-            if not groups:
-                self._matcher.remove(sub.wanted)
 
     def _lose(self, sub: Subscription, error: CallError) -> None:
         """End a subscription whose place can't be kept, and say so."""
@@ -234,98 +191,34 @@ class Hub:
 
     # Pushing.
 
-    def _frames(self, sub: Subscription, entries: list[Entry]) -> bytes:
-        frame, cursor = self._frame, self._view.cursor
-        return b"".join(
-            [
-                frame(
-                    notifications.event(
-                        sub.number, notifications.event_params(entry, cursor(entry.seq))
-                    )
-                )
-                for entry in entries
-            ]
-        )
-
     async def _push(self, run: Run) -> None:
         start = self._view.position
         self._view.advance(run)
-        touched = await self._match(run.entries)
-        if not touched:
-            return
-        if len(touched) == 1:
-            members, frames = touched[0]
-            plan: Iterable[tuple[Peer, list[tuple[Subscription, bytes]]]] = (
-                (sub.peer, [(sub, frames)]) for sub in list(members)
-            )
-        else:
-            plan = (await self._by_peer(touched)).items()
+        plan = await self._fanout.plan(run.entries)
+        for first in range(0, len(plan.singles), _SLICE):
+            if first:
+                await asyncio.sleep(0)
+            for sub, frames in plan.singles[first : first + _SLICE]:
+                if _is_due(sub, start):
+                    outbox = sub.peer.outbox
+                    if outbox.paused:
+                        self._fall_behind(sub, start)
+                    else:
+                        outbox.write(frames)
         written = 0
-        for peer, parts in plan:
+        for peer, parts in plan.several.items():
             self._write(peer, parts, start)
             written += len(parts)
             if written >= _SLICE:
                 await asyncio.sleep(0)
                 written = 0
 
-    async def _match(self, entries: list[Entry]) -> list[tuple[Members, bytes]]:
-        """Return each group that something is for, with all its frames joined."""
-        found: dict[int, tuple[Members, list[bytes]]] = {}
-        turn = _Turn()
-        for entry in entries:
-            params = b""
-            frames: dict[int, bytes] = {}
-            for _, groups in self._matcher.match(entry.terms):
-                for number, members in groups.items():
-                    frame = frames.get(number)
-                    if frame is None:
-                        params = params or notifications.event_params(
-                            entry, self._view.cursor(entry.seq)
-                        )
-                        frame = frames[number] = self._frame(notifications.event(number, params))
-                    group = found.get(id(members))
-                    if group is None:
-                        found[id(members)] = (members, [frame])
-                    else:
-                        group[1].append(frame)
-                if turn.over:
-                    await turn.end()
-            if turn.over:
-                await turn.end()
-        touched: list[tuple[Members, bytes]] = []
-        for members, group_frames in found.values():
-            touched.append((members, b"".join(group_frames)))
-            if turn.over:
-                await turn.end()
-        return touched
-
-    @staticmethod
-    async def _by_peer(
-        touched: list[tuple[Members, bytes]],
-    ) -> dict[Peer, list[tuple[Subscription, bytes]]]:
-        plan: dict[Peer, list[tuple[Subscription, bytes]]] = {}
-        turn = _Turn()
-        for members, frames in touched:
-            for sub in members:
-                parts = plan.get(sub.peer)
-                if parts is None:
-                    plan[sub.peer] = [(sub, frames)]
-                else:
-                    parts.append((sub, frames))
-            if turn.over:
-                await turn.end()
-        return plan
-
-    def _write(self, peer: Peer, parts: list[tuple[Subscription, bytes]], start: Seq) -> None:
-        due = [part for part in parts if part[0].state is State.LIVE and part[0].cursor <= start]
-        if not due:
-            return
-        if len(due) == 1 and not peer.outbox.paused:
-            peer.outbox.write(due[0][1])
-            return
+    def _write(self, peer: Peer, parts: list[Part], start: Seq) -> None:
         joined: list[bytes] = []
         size = 0
-        for sub, frames in due:
+        for sub, frames in parts:
+            if not _is_due(sub, start):
+                continue
             if peer.outbox.paused:
                 self._fall_behind(sub, start)
                 continue
@@ -372,6 +265,11 @@ class Hub:
             if peer.subscriptions and not peer.outbox.closed:
                 self._progress.tell(peer, asyncio.get_running_loop().time())
             peer.outbox.send(notifications.shutdown(reconnect_after_ms))
+
+
+def _is_due(sub: Subscription, start: Seq) -> bool:
+    """Tell whether a subscription is to get the batch that began at `start`."""
+    return sub.state is State.LIVE and sub.cursor <= start
 
 
 def _parts(run: Run) -> Iterator[Run]:

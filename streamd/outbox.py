@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-__all__ = ["Outbox"]
+__all__ = ["Frame", "Outbox"]
+
+Frame = Callable[[bytes], bytes]
+"""Makes one message of a payload, as the peer's wire wants it. Peers of one kind have the same function."""
 
 
 class Outbox:
@@ -13,11 +16,12 @@ class Outbox:
     `paused` before they write. While it is paused, subscriptions stay cursors and calls wait.
     """
 
-    __slots__ = ("_drained", "_frame", "_write", "closed", "on_drained", "paused")
+    __slots__ = ("_drained", "closed", "frame", "on_drained", "paused", "write")
 
-    def __init__(self, write: Callable[[bytes], None], frame: Callable[[bytes], bytes]) -> None:
-        self._write = write
-        self._frame = frame
+    def __init__(self, write: Callable[[bytes], None], frame: Frame) -> None:
+        self.write = write
+        """Write prepared frames; nothing happens after `close`."""
+        self.frame = frame
         self._drained: asyncio.Future[None] | None = None
         self.paused = False
         """Whether the transport holds more than it should; do not add to it unasked."""
@@ -25,15 +29,10 @@ class Outbox:
         self.on_drained: Callable[[], None] | None = None
         """Called when it may be written to again."""
 
-    def write(self, frames: bytes) -> None:
-        """Write prepared frames; nothing happens after `close`."""
-        if not self.closed:
-            self._write(frames)
-
     def send(self, payload: bytes) -> None:
         """Write one message."""
         if not self.closed:
-            self._write(self._frame(payload))
+            self.write(self.frame(payload))
 
     def pause(self) -> None:
         """Take note that the transport's buffer is over its high-water mark."""
@@ -49,6 +48,7 @@ class Outbox:
     def close(self) -> None:
         """Write nothing from now on: the peer is gone. Idempotent."""
         self.closed = True
+        self.write = _nowhere
         self.paused = False
         self._wake()
 
@@ -63,3 +63,7 @@ class Outbox:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
+
+
+def _nowhere(frames: bytes) -> None:
+    pass

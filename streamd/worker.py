@@ -27,11 +27,11 @@ _WATCH = 1.0
 class Worker:
     """Serve one stream from one store, to any number of peers; without sockets."""
 
-    def __init__(self, store: Store, stream: Stream, *, frame: Callable[[bytes], bytes]) -> None:
+    def __init__(self, store: Store, stream: Stream) -> None:
         self.stream = stream
         self._store = store
         self._view = View(store, stream.limits)
-        self._hub = Hub(self._view, stream.limits, frame)
+        self._hub = Hub(self._view, stream.limits)
         self._committer = Committer(store, stream.limits.store_deadline)
         self._methods = Methods(stream, self._view, self._hub, self._committer)
         self._watching: asyncio.Task[None] | None = None

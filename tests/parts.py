@@ -122,7 +122,7 @@ class Rig:
         self.store = store
         self.limits = limits
         self.view = View(store, limits)
-        self.hub = Hub(self.view, limits, frame)
+        self.hub = Hub(self.view, limits)
         self._batches = 0
 
     async def __aenter__(self) -> Self:
@@ -311,7 +311,7 @@ async def serving(
 ) -> AsyncIterator[Worker]:
     """Open a worker, over a memory store if no other is given."""
     stream = Stream("test", keys, Limits(**limits))
-    worker = Worker(store or MemoryStore("memory:", stream), stream, frame=frame)
+    worker = Worker(store or MemoryStore("memory:", stream), stream)
     await worker.open()
     try:
         yield worker

@@ -23,6 +23,7 @@ FLOORS = (
     ("search", "subscription", "stores", "stores.placing", "options", "walk"),
     ("view", "moving", "checking", "stores.memory", "stores.redis.*", "stores.sql.*"),
     ("catchup", "committer", "progress"),
+    ("fanout",),
     ("hub", "calls"),
     ("inserts", "queries"),
     ("feeds",),

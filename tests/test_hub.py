@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import streamd.fanout
 import streamd.hub
 import streamd.progress
 from streamd.cursor import Chain
@@ -215,7 +216,7 @@ async def test_unsubscribe_ends_it_in_every_state(state: str) -> None:
         await turns()
         assert transport.writes == []
         assert (peer.num_behind, peer.num_values, peer.subscriptions) == (0, 0, {})
-        assert len(r.hub._matcher) == 0
+        assert len(r.hub._fanout) == 0
 
 
 @pytest.mark.parametrize("number", [0, 1, 7, 2**63])
@@ -252,8 +253,8 @@ async def test_a_connection_that_leaves_leaves_nothing() -> None:
         assert transport.writes == []
         assert len(other.sent("event")) == 3
         r.hub.leave(second)
-        assert len(r.hub._matcher) == 0
-        assert r.hub._matcher.num_postings == 0
+        assert len(r.hub._fanout) == 0
+        assert r.hub._fanout._matcher.num_postings == 0
 
 
 async def test_the_number_of_subscriptions_is_limited() -> None:
@@ -398,7 +399,8 @@ async def test_a_long_fan_out_lets_others_have_their_turn() -> None:
 async def test_events_that_thousands_want_are_matched_in_turns(
     events: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streamd.hub, "_TURN", 0.0)  # each filter takes longer
+    monkeypatch.setattr(streamd.fanout, "_LOOKS", 1)
+    monkeypatch.setattr(streamd.fanout, "_TURN", 0.0)  # each filter takes longer
     async with rig() as r:
         readers = [r.join() for _ in range(20)]
         for number, (_, peer) in enumerate(readers):
@@ -423,7 +425,8 @@ async def test_events_that_thousands_want_are_matched_in_turns(
 async def test_who_comes_and_goes_while_one_event_is_matched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streamd.hub, "_TURN", 0.0)
+    monkeypatch.setattr(streamd.fanout, "_LOOKS", 1)
+    monkeypatch.setattr(streamd.fanout, "_TURN", 0.0)
     async with rig() as r:
         readers = [r.join() for _ in range(20)]
         for number, (_, peer) in enumerate(readers):

@@ -1,12 +1,15 @@
 """streamd.matcher against ten lines of brute force."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamd.filters import EVERYTHING, Clause, Filter
 from streamd.matcher import Matcher
+
+T = TypeVar("T")
 
 VALUES = st.integers(0, 4)
 
@@ -27,6 +30,13 @@ EVENTS = st.builds(
     VALUES,
     st.sets(VALUES, max_size=3),
 )
+
+
+def found(matcher: Matcher[T], terms: Collection[str]) -> list[T]:
+    """Return the values of the filters that match."""
+    numbers = matcher.match(terms)
+    assert len(numbers) == len(set(numbers)), "one was found twice"
+    return [value for number in numbers if (value := matcher[number]) is not None]
 
 
 def by_length(term: str) -> int:
@@ -61,15 +71,15 @@ def test_it_finds_what_brute_force_finds(
             there.discard(gone)
             matcher.remove(gone)
         for terms in events:
-            found = matcher.match(terms)
-            assert len(found) == len(set(found)), "one was found twice"
-            assert set(found) == {wanted for wanted in there if wanted.matches(terms)}
+            assert set(found(matcher, terms)) == {
+                wanted for wanted in there if wanted.matches(terms)
+            }
     assert len(matcher) == len(there)
     for wanted in there:
         assert matcher.get(wanted) is wanted
         matcher.remove(wanted)
     assert matcher.num_postings == 0
-    assert matcher.match(events[0]) == []
+    assert found(matcher, events[0]) == []
 
 
 def one_of(*terms: str) -> Filter:
@@ -79,7 +89,7 @@ def one_of(*terms: str) -> Filter:
 def test_each_is_found_once_however_many_of_its_terms_an_event_has() -> None:
     matcher: Matcher[str] = Matcher(nothing)
     matcher.add(Filter(((frozenset({"tag:1", "tag:2", "tag:3"}),), (frozenset({"user:1"}),))), "x")
-    assert matcher.match(("user:1", "tag:1", "tag:2", "tag:3")) == ["x"]
+    assert found(matcher, ("user:1", "tag:1", "tag:2", "tag:3")) == ["x"]
 
 
 def test_a_filter_is_filed_under_its_most_selective_key() -> None:
@@ -105,7 +115,7 @@ def test_the_room_of_what_was_removed_is_bounded() -> None:
         matcher.remove(many[number])
         kept.discard(number)
         assert matcher.num_postings <= 2 * len(kept) + 1
-    assert set(matcher.match(("kind:push", "user:1"))) == {1}
+    assert set(found(matcher, ("kind:push", "user:1"))) == {1}
 
 
 def test_what_matches_everything_costs_no_posting() -> None:
@@ -114,10 +124,44 @@ def test_what_matches_everything_costs_no_posting() -> None:
     matcher.add(Filter(((), (frozenset({"user:1"}),))), "all too")
     matcher.add(Filter(()), "none")
     assert matcher.num_postings == 0
-    assert sorted(matcher.match(("user:1",))) == ["all", "all too"]
-    assert sorted(matcher.match(())) == ["all", "all too"]
+    assert sorted(found(matcher, ("user:1",))) == ["all", "all too"]
+    assert sorted(found(matcher, ())) == ["all", "all too"]
     matcher.remove(EVERYTHING)
-    assert matcher.match(()) == ["all too"]
+    assert found(matcher, ()) == ["all too"]
+
+
+def test_the_numbers_of_removed_filters_are_given_again() -> None:
+    matcher: Matcher[str] = Matcher(nothing)
+    user, tag = frozenset({"user:1", "user:2"}), frozenset({"tag:1"})
+    two = Filter(((user,), (user, tag), (user, frozenset())))
+    for _ in range(5):
+        for some in (two, EVERYTHING, Filter(()), one_of("tag:1")):
+            matcher.add(some, "x")
+        assert max(matcher.match(("user:1", "tag:1"))) < 6
+        for some in (one_of("tag:1"), EVERYTHING, two, Filter(())):
+            matcher.remove(some)
+    assert matcher.num_postings == 0
+
+
+def test_a_filter_that_matches_twice_is_found_once() -> None:
+    matcher: Matcher[str] = Matcher(nothing)
+    user = frozenset({"user:1"})
+    matcher.add(Filter(((user,), (user, frozenset({"tag:1"})))), "x")
+    matcher.add(one_of("user:1"), "y")
+    assert sorted(found(matcher, ("user:1", "tag:1"))) == ["x", "y"]
+    matcher.remove(Filter(((user,), (user, frozenset({"tag:1"})))))
+    assert found(matcher, ("user:1", "tag:1")) == ["y"]
+
+
+def test_what_filters_share_is_kept_once() -> None:
+    matcher: Matcher[int] = Matcher(nothing)
+    kept = [
+        matcher.add(Filter([[[f"user:{n}", "user:0"], [f"kind:{k}" for k in range(5)]]]), n)
+        for n in range(1, 3)
+    ]
+    (first,), (second,) = (some.clauses for some in kept)
+    assert {id(term) for term in first[0]} & {id(term) for term in second[0]}
+    assert first[1] is second[1]
 
 
 def test_a_filter_may_come_back() -> None:
@@ -125,7 +169,7 @@ def test_a_filter_may_come_back() -> None:
     some = one_of("user:1")
     for number in range(5):
         matcher.add(some, number)
-        assert matcher.match(("user:1",)) == [number]
+        assert found(matcher, ("user:1",)) == [number]
         matcher.remove(some)
-        assert matcher.match(("user:1",)) == []
+        assert found(matcher, ("user:1",)) == []
     assert matcher.get(some) is None

@@ -236,7 +236,7 @@ async def test_after_close_nothing_is_left_and_nothing_is_begun() -> None:
         await turns()
         assert len(client.transport.writes) == written
         assert not client.session.peer.subscriptions
-        assert len(worker._hub._matcher) == 0
+        assert len(worker._hub._fanout) == 0
         assert await other.call("items") == [{"user": 3}, {"user": 1}], "what was begun was done"
 
 

@@ -12,7 +12,7 @@ from streamd.limits import Limits
 from streamd.stores.base import Stream
 from streamd.stores.memory import MemoryStore
 from streamd.worker import Worker
-from tests.parts import DEADLINE, KEYS, Client, ScriptedStore, frame, serving
+from tests.parts import DEADLINE, KEYS, Client, ScriptedStore, serving
 
 STREAM = Stream("test", KEYS, Limits(store_deadline=0.05))
 
@@ -38,7 +38,7 @@ async def test_it_goes_on_where_its_store_is() -> None:
 
 async def test_closing_twice_is_closing_once_and_leaves_no_task() -> None:
     before = asyncio.all_tasks()
-    worker = Worker(MemoryStore("memory:", STREAM), STREAM, frame=frame)
+    worker = Worker(MemoryStore("memory:", STREAM), STREAM)
     await worker.open()
     assert worker.ready
     assert asyncio.all_tasks() > before
@@ -66,7 +66,7 @@ async def test_a_store_that_can_not_be_read_keeps_it_from_starting(
 
     store = Closing(Chain("aaaaaaaa"), [])
     store.failures.append(failure)
-    worker = Worker(store, STREAM, frame=frame)
+    worker = Worker(store, STREAM)
     with pytest.raises(seen, match="the disk is gone"):
         await worker.open()
     assert store.closed
@@ -85,7 +85,7 @@ async def test_it_is_ready_as_long_as_the_store_answers_and_the_tail_keeps_up(
                 await asyncio.sleep(0.001)
 
     store = ScriptedStore(Chain("aaaaaaaa"), [])
-    worker = Worker(store, STREAM, frame=frame)
+    worker = Worker(store, STREAM)
     await worker.open()
     await until(True)
     store.gate.clear()

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Row, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamd.filters import Clause, Filter
+from streamd.filters import Clause, Filter, Terms
 from streamd.log import Entry, LogState, Page, Run
 from streamd.stores.base import Bounds
 from streamd.stores.sql.access import Access
@@ -165,7 +165,7 @@ class Reader:
         self, connection: AsyncConnection, reading: _Reading, wanted: Filter
     ) -> None:
         """Read consecutive entries, and keep those that match."""
-        skip = 0
+        skip, matches = 0, wanted.test()
         if wanted.everything and reading.bounds.skip < reading.room:
             reading.skipped = reading.looked = skip = reading.bounds.skip
         while not reading.full and reading.room > 0:
@@ -182,7 +182,7 @@ class Reader:
             rows = (await connection.execute(self._scan[reading.sign], where)).all()
             for row in rows:
                 entry = self._entry(row)
-                if not wanted.everything and not wanted.matches(entry.terms):
+                if not wanted.everything and not matches(entry.terms):
                     reading.reached = entry.seq
                 elif reading.skip([entry.seq]):
                     reading.add(entry)
@@ -226,19 +226,19 @@ class Reader:
             read_places = self._access.dialect.read_places
             return {term: read_places(told) for term, told in rows}
 
-        def merge(terms: frozenset[Term]) -> Merge:
+        def merge(terms: Terms) -> Merge:
             return Merge(read, terms, reading.reached, reading.sign)
 
         span = abs(reading.last - reading.reached)
         drivers = [await _rarest(clause, merge, span) for clause in wanted.clauses]
-        return merge(frozenset()).join(drivers)
+        return merge(()).join(drivers)
 
     async def _judge(
         self, connection: AsyncConnection, candidates: Sequence[Seq], wanted: Filter
     ) -> list[Seq]:
         """Return the candidates that match, by the terms which the log has of them."""
-        terms = await self.terms(connection, candidates)
-        return [seq for seq in candidates if seq in terms and wanted.matches(terms[seq])]
+        terms, matches = await self.terms(connection, candidates), wanted.test()
+        return [seq for seq in candidates if seq in terms and matches(terms[seq])]
 
     async def _collect(
         self, connection: AsyncConnection, reading: _Reading, matching: Sequence[Seq]
@@ -254,7 +254,7 @@ class Reader:
             left = left[count:]
 
 
-async def _rarest(clause: Clause, merge: Callable[[frozenset[Term]], Merge], span: int) -> Merge:
+async def _rarest(clause: Clause, merge: Callable[[Terms], Merge], span: int) -> Merge:
     """Return the merge of the clause's key that seems to have the fewest candidates."""
     merges = [merge(terms) for terms in clause]
     if len(merges) == 1:
