@@ -12,7 +12,6 @@ from streamd.errors import StartupError
 from streamd.logs import set_up_logs
 from streamd.stores import open_store
 from streamd.stores.base import Store, Stream
-from streamd.transports.frames import text_frame
 from streamd.transports.gate import Gate
 from streamd.transports.http import http_app
 from streamd.worker import Worker
