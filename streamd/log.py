@@ -5,7 +5,7 @@ from typing import NamedTuple
 from streamd.cursor import Chain
 from streamd.types import Seq, Term
 
-__all__ = ["Draft", "Entry", "LogState", "Page", "Placed", "Run", "pack", "unpack"]
+__all__ = ["Draft", "Entry", "LogState", "Page", "Placed", "Run", "pack", "unpack", "unpack_text"]
 
 
 class Draft(NamedTuple):
@@ -98,3 +98,9 @@ def unpack(member: bytes) -> Entry:
     seq, time, count = head.split(b" ")
     *terms, body = rest.split(b"\0", int(count))
     return Entry(int(seq), int(time), tuple([term.decode() for term in terms]), body)
+
+
+def unpack_text(text: bytes) -> tuple[tuple[Term, ...], bytes]:
+    """Return the terms and the body of pack(draft), faster than by their count."""
+    head, _, body = text.rpartition(b"\0")
+    return tuple(head.decode().split("\0")[1:]), body

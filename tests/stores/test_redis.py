@@ -269,7 +269,9 @@ async def test_a_tail_that_is_told_nothing_or_foreign_things_subscribes_anew(
         connection = tail._connection
 
         async def has_left_for_what_it_was_told() -> bool:
-            redis_server.client.publish(store._names.channel, b"foreign0 1 11\n9 9 0\0{...}")
+            redis_server.client.publish(
+                store._names.channel, b"foreign0 1 9 9 1\n\0\0\0\x070\0{...}"
+            )
             return await is_subscribed_anew()
 
         await eventually(has_left_for_what_it_was_told)
@@ -288,7 +290,7 @@ async def test_what_strangers_publish_is_not_logged(
     async with follow(store) as followed:
         await put_one(store, user=0)
         await followed.reach(1)
-        redis_server.client.publish(store._names.channel, b"epoch 1 hush\n")
+        redis_server.client.publish(store._names.channel, b"epoch 1 9 9 hush\n")
 
         async def is_said() -> bool:
             return "the tail lost Redis" in caplog.text
@@ -572,7 +574,15 @@ async def test_a_new_tenure_of_the_same_server_changes_no_place(
             assert [new.chain.cursor(seq) for seq in range(2 * n + 1)] == [
                 old.chain.cursor(seq) for seq in range(2 * n + 1)
             ]
-            for strange in ("not a message of ours", "", "\n", "x 1\n", "x 1 5\n1 2 3", b"\xff\n"):
+            for strange in (
+                "not a message of ours",
+                "",
+                "\n",
+                "x 1\n",
+                "x 1 5\n1 2 3",
+                "x 1 2 3 4\n",
+                b"\xff\n",
+            ):
                 server.client.publish(store._names.channel, strange)
         await put_one(store, user=0)
         await followed.reach(11)

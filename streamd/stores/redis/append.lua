@@ -3,27 +3,25 @@
 -- asked for before the script starts (no allow-oom), rights when the log is opened.
 -- KEYS: meta, log, ids, old ids, batches, old batches, then one per term.
 -- ARGV: the known epoch, the batch, lifetimes of ids and of batches (ms), entries retained (0: all),
---   the channel, bytes of one message, the number of calls, of drafts; for each call its number of
---   drafts; for each draft its packed text, insert id and digest ('' where there is none); for each
---   term the number of its drafts, and these.
+--   the channel, bytes of one message; then, as numbers of four bytes, of each call its number of
+--   drafts, and of each draft the size of its text; of each draft 12 bytes for its insert id and 12 for
+--   its body ('' where no draft has an id, NUL where this one has none); the texts in a row; of each term
+--   the number of its drafts, and these, as numbers of four bytes. A few long arguments cost a fraction
+--   of many short ones.
 
 local state, refusal = read_state('time', 'ids_since', 'batches_since')
 if not state then
   return refusal
 end
 local head = state.head
-local CALLS, DRAFTS = tonumber(ARGV[8]), tonumber(ARGV[9])
-local FIRST_DRAFT = 10 + CALLS
+local COUNTS, SIZES, MARKS, TEXTS, POSTINGS = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local CALLS, DRAFTS = #COUNTS / 4, #SIZES / 4
+local NO_ID = string.rep('\0', 12)
 
 local function reply(record)
   local result = answer(state)
   result[5] = record
   return result
-end
-
-local function draft_at(draft)
-  local at = FIRST_DRAFT + 3 * (draft - 1)
-  return ARGV[at], ARGV[at + 1], ARGV[at + 2]
 end
 
 -- This very batch was stored, and its answer lost.
@@ -36,53 +34,57 @@ local clock = redis.call('TIME')
 local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), tonumber(state[1]))
 local id_lifetime, batch_lifetime = tonumber(ARGV[3]), tonumber(ARGV[4])
 
--- Return what is remembered of the batch's insert ids: {seq, time, digest} of each.
-local function recall()
-  local asked, known = {}, {}
-  for draft = 1, DRAFTS do
-    local _, id = draft_at(draft)
-    if id ~= '' then
-      asked[#asked + 1] = id
-    end
+-- Of each draft its insert id and a digest of its body; nothing where it has no id.
+local ids, digests, asked = {}, {}, {}
+for draft = 1, #MARKS / 24 do
+  local id, digest = struct.unpack('c12c12', MARKS, 24 * draft - 23)
+  if id ~= NO_ID then
+    ids[draft], digests[draft], asked[#asked + 1] = id, digest, id
+  end
+end
+
+-- What is remembered of these ids: {seq, time, digest} of each.
+local known = {}
+local function recall(key)
+  if redis.call('EXISTS', key) == 0 then
+    return
   end
   for from = 1, #asked, CHUNK do
     local to = math.min(from + CHUNK - 1, #asked)
-    local new = redis.call('HMGET', KEYS[3], unpack(asked, from, to))
-    local old = redis.call('HMGET', KEYS[4], unpack(asked, from, to))
-    for i = 1, to - from + 1 do
-      local value = new[i] or old[i]
+    for i, value in ipairs(redis.call('HMGET', key, unpack(asked, from, to))) do
       if value then
-        local seq, time, rest = struct.unpack('>I6I6', value)
+        local seq, time, digest = struct.unpack('>I6I6c12', value)
         if now - time < id_lifetime then
-          known[asked[from + i - 1]] = {seq, time, string.sub(value, rest)}
+          known[asked[from + i - 1]] = {seq, time, digest}
         end
       end
     end
   end
-  return known
+end
+if asked[1] then
+  recall(KEYS[4])
+  recall(KEYS[3]) -- What both have, this one has from later.
 end
 
 -- Judge: give numbers to the drafts of the calls that hold.
-local known = recall()
-local seqs, fresh, verdicts, plain = {}, {}, {}, true
+local seqs, placed, words, plain = {}, {}, {}, true
 local last, draft = head, 0
 for call = 1, CALLS do
-  local first, count = draft + 1, tonumber(ARGV[9 + call])
-  local seq, mine, told, refused = last, {}, {}, false
-  draft = draft + count
+  local first, seq, told, refused = draft + 1, last, #words, false
+  draft = draft + struct.unpack('>I4', COUNTS, 4 * call - 3)
   for d = first, draft do
-    local _, id, digest = draft_at(d)
-    local place = id ~= '' and (mine[id] or known[id])
-    if not place then
+    local id = ids[d]
+    local twin, old = id and placed[id], id and known[id]
+    if not twin and not old then
       seq = seq + 1
       seqs[d] = seq
-      told[#told + 1] = 'n'
-      if id ~= '' then
-        mine[id] = {seq, now, digest}
+      words[#words + 1] = 'n'
+      if id then
+        placed[id] = d
       end
-    elseif place[3] == digest then
+    elseif (old and old[3] or digests[twin]) == digests[d] then
       plain = false
-      told[#told + 1] = 'd' .. place[1] .. ',' .. place[2]
+      words[#words + 1] = 'd' .. (old and old[1] or seqs[twin]) .. ',' .. (old and old[2] or now)
     else
       refused = true
       break
@@ -91,25 +93,24 @@ for call = 1, CALLS do
   if refused then
     plain = false
     for d = first, draft do
+      if ids[d] and placed[ids[d]] == d then
+        placed[ids[d]] = nil
+      end
       seqs[d] = nil
     end
-    verdicts[#verdicts + 1] = 'x'
+    for word = #words, told + 1, -1 do
+      words[word] = nil
+    end
+    words[told + 1] = 'x'
   else
     last = seq
-    for id, place in pairs(mine) do
-      known[id] = place
-      fresh[#fresh + 1] = id
-    end
-    if told[1] then
-      verdicts[#verdicts + 1] = table.concat(told, ' ')
-    end
   end
 end
 
 -- Write. The record is `first time`, and unless each draft is new, a word for each draft or refused call.
-local record = string.format('%.0f %.0f', head + 1, now)
+local record = string.format('%d %d', head + 1, now)
 if not plain then
-  record = record .. ' ' .. table.concat(verdicts, ' ')
+  record = record .. ' ' .. table.concat(words, ' ')
 end
 local most = tonumber(ARGV[5])
 if most > 0 then
@@ -134,36 +135,70 @@ local function remember(new, old, name, since, lifetime, values)
 end
 
 remember(KEYS[5], KEYS[6], 'batches_since', tonumber(state[3]), batch_lifetime, {ARGV[2], record})
-if fresh[1] then
+if asked[1] then
   local values = {}
-  for _, id in ipairs(fresh) do
-    local place = known[id]
-    values[#values + 1] = id
-    values[#values + 1] = struct.pack('>I6I6', place[1], place[2]) .. place[3]
+  for d = 1, DRAFTS do
+    if seqs[d] and ids[d] then
+      values[#values + 1] = ids[d]
+      values[#values + 1] = struct.pack('>I6I6c12', seqs[d], now, digests[d])
+    end
   end
-  remember(KEYS[3], KEYS[4], 'ids_since', tonumber(state[2]), id_lifetime, values)
+  if values[1] then
+    remember(KEYS[3], KEYS[4], 'ids_since', tonumber(state[2]), id_lifetime, values)
+  end
 end
 
-local fields = {}
-local stamp = string.format(' %.0f ', now)
+-- New drafts that follow one another are published together, up to the bytes of one message.
+local run = {}
+local function publish(behind)
+  if run.draft then
+    local first, at, texts = seqs[run.draft], run.at, TEXTS
+    if run.size < #TEXTS then
+      texts = string.sub(TEXTS, at, at + run.size - 1)
+    end
+    local sizes = string.sub(SIZES, 4 * run.draft - 3, 4 * behind - 4)
+    publish_texts(ARGV[6], state, first, now, sizes, texts)
+    run.draft = nil
+  end
+end
+
+local fields, at, most = {}, 1, tonumber(ARGV[7])
+local stamp = string.format(' %d ', now)
 for d = 1, DRAFTS do
-  local seq = seqs[d]
+  local seq, size = seqs[d], struct.unpack('>I4', SIZES, 4 * d - 3)
+  if not seq or (run.draft and run.size + size > most) then
+    publish(d)
+  end
   if seq then
-    local text = string.format('%.0f', seq)
+    local text = string.format('%d', seq)
     seqs[d] = text
     fields[#fields + 1] = text
-    fields[#fields + 1] = text .. stamp .. draft_at(d)
+    fields[#fields + 1] = text .. stamp .. string.sub(TEXTS, at, at + size - 1)
+    if not run.draft then
+      run.draft, run.at, run.size = d, at, 0
+    end
+    run.size = run.size + size
   end
+  at = at + size
 end
-store_entries(state, fields, ARGV[6], ARGV[7])
+publish(DRAFTS + 1)
+call_with('ZADD', KEYS[2], fields)
 
-local at = FIRST_DRAFT + 3 * DRAFTS
+at = 1
 for key = 7, #KEYS do
-  local count, posted = tonumber(ARGV[at]), {}
-  for i = at + 1, at + count do
-    posted[#posted + 1] = seqs[tonumber(ARGV[i])]
+  local count, draft = struct.unpack('>I4I4', POSTINGS, at)
+  if count == 1 then
+    local seq = seqs[draft]
+    if seq then
+      redis.call('ZADD', KEYS[key], seq, seq)
+    end
+  else
+    local posted = {}
+    for i = 1, count do
+      posted[#posted + 1] = seqs[struct.unpack('>I4', POSTINGS, at + 4 * i)]
+    end
+    post(KEYS[key], posted)
   end
-  post(KEYS[key], posted)
-  at = at + count + 1
+  at = at + 4 + 4 * count
 end
 return reply(record)

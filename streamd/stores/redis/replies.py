@@ -1,12 +1,13 @@
 """What the scripts answer and publish, read; and what they are asked, written."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from streamd.cursor import Chain
 from streamd.filters import Filter
-from streamd.log import Draft, Entry, LogState, Placed, pack, unpack
+from streamd.log import Draft, Entry, LogState, Placed, pack, unpack_text
 from streamd.stores.base import Verdict, id_reused
 from streamd.stores.redis.link import Argument
 from streamd.types import Seq, Term
@@ -32,31 +33,43 @@ def read_state(reply: list[Any], known: Chain | None) -> LogState:
 # Appending.
 
 
-def _digest_id(insert_id: str | None) -> bytes:
+_DIGEST = 12
+_NO_MARK = bytes(2 * _DIGEST)
+
+
+def _mark(draft: Draft) -> bytes:
+    """Return digests of the insert id and of the body, 24 bytes in all."""
+    if draft.id is None:
+        return _NO_MARK
     # Of one length, however long the id is: it takes 90 bytes in Redis then, and not up to 220.
-    if insert_id is None:
-        return b""
-    return blake2b(insert_id.encode(), digest_size=12).digest()
+    return blake2b(draft.id.encode(), digest_size=_DIGEST).digest() + draft.digest
 
 
-def list_calls(
-    calls: Sequence[Sequence[Draft]],
-) -> tuple[list[Argument], list[Argument], list[Term]]:
-    """Return the arguments that tell of a batch: counts, drafts and terms; and the terms."""
-    counts: list[Argument] = [len(calls), sum(map(len, calls)), *map(len, calls)]
-    arguments: list[Argument] = []
+def list_calls(calls: Sequence[Sequence[Draft]]) -> tuple[list[Argument], list[Term]]:
+    """Return the arguments that tell of a batch (see append.lua), and its terms."""
+    drafts = [draft for call in calls for draft in call]
+    texts = [pack(draft) for draft in drafts]
+    marks = [_mark(draft) for draft in drafts] if any(draft.id for draft in drafts) else ()
     posted: dict[Term, list[int]] = {}
-    number = 0
-    for call in calls:
-        for draft in call:
-            number += 1
-            arguments += (pack(draft), _digest_id(draft.id), draft.digest)
-            for term in draft.terms:
-                posted.setdefault(term, []).append(number)
-    for numbers in posted.values():
-        arguments.append(len(numbers))
-        arguments += numbers
-    return counts, arguments, list(posted)
+    for number, draft in enumerate(drafts, 1):
+        for term in draft.terms:
+            if term in posted:
+                posted[term].append(number)
+            else:
+                posted[term] = [number]
+    postings = [each for numbers in posted.values() for each in (len(numbers), *numbers)]
+    arguments: list[Argument] = [
+        _numbers([len(call) for call in calls]),
+        _numbers([len(text) for text in texts]),
+        b"".join(marks),
+        b"".join(texts),
+        _numbers(postings),
+    ]
+    return arguments, list(posted)
+
+
+def _numbers(numbers: Sequence[int]) -> bytes:
+    return struct.pack(f">{len(numbers)}I", *numbers)
 
 
 def read_verdicts(record: bytes, calls: Sequence[Sequence[Draft]]) -> list[Verdict]:
@@ -115,20 +128,22 @@ class Published(NamedTuple):
     epoch: str
     floor: Seq
     entries: list[Entry]
+    """None where the worker's tools restored some: what, the log tells."""
 
 
 def read_published(message: bytes) -> Published:
-    """Read `epoch floor length…`, a newline, and the entries, of which there is one at least.
+    """Read `epoch floor first time count`, a newline, the sizes of the entries' texts, and these.
 
     Raise ValueError for anything else: whoever has the right may publish what he likes.
     """
     head, rest = message.split(b"\n", 1)
-    epoch, floor, *lengths = head.split(b" ")
+    epoch, *numbers = head.split(b" ")
+    floor, first, time, count = map(int, numbers)
+    at = 4 * count
+    if not epoch or count < 0 or len(rest) < at:
+        raise ValueError("a message that is cut off")
     entries: list[Entry] = []
-    at = 0
-    for length in map(int, lengths):
-        entries.append(unpack(rest[at : at + length]))
-        at += length
-    if not entries or not epoch:
-        raise ValueError("a message without entries")
-    return Published(epoch.decode(), int(floor), entries)
+    for seq, size in enumerate(struct.unpack_from(f">{count}I", rest), first):
+        entries.append(Entry(seq, time, *unpack_text(rest[at : at + size])))
+        at += size
+    return Published(epoch.decode(), floor, entries)

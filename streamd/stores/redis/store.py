@@ -131,7 +131,7 @@ class RedisStore(Store):
 
     async def append(self, calls: Sequence[Sequence[Draft]], batch: str) -> Appended:
         limits, names = self._limits, self._names
-        counts, drafts, terms = list_calls(calls)
+        batched, terms = list_calls(calls)
         keys = [names.meta, names.log, names.ids, names.old_ids, names.batches, names.old_batches]
         keys += map(names.term, terms)
         arguments: list[Argument] = [
@@ -141,10 +141,9 @@ class RedisStore(Store):
             limits.max_events or 0,
             names.channel,
             MESSAGE_BYTES,
+            *batched,
         ]
-        state, (record,) = await self._access.run(
-            APPEND, keys, (*arguments, *counts, *drafts), writes=True
-        )
+        state, (record,) = await self._access.run(APPEND, keys, arguments, writes=True)
         return Appended(state.chain, read_verdicts(record, calls))
 
     # Reading.

@@ -116,7 +116,7 @@ class Follower:
             self._foreign = published.epoch
             self._due = 0
             return None
-        if entries[0].seq > self._since + 1:
+        if not entries or entries[0].seq > self._since + 1:
             self._due = 0
             return None
         entries = entries[max(0, self._since + 1 - entries[0].seq) :]

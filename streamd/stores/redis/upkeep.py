@@ -9,7 +9,6 @@ from streamd.stores.redis.access import Access
 from streamd.stores.redis.link import Argument
 from streamd.stores.redis.scripts import (
     MEND,
-    MESSAGE_BYTES,
     MISSING,
     PLACES,
     READ,
@@ -42,7 +41,6 @@ class RedisUpkeep(Upkeep):
         arguments: list[Argument] = [
             self._max_events,
             self._access.names.channel,
-            MESSAGE_BYTES,
             oldest.seq,
             oldest.time,
             newest.time,

@@ -9,28 +9,11 @@ local function call_with(command, key, values)
   end
 end
 
--- Write entries to the log, and publish them as all workers get them: `epoch floor length…`, newline,
--- entries. `fields` has the place and the text of each in turn; `most` is the bytes of one message.
-local function store_entries(state, fields, channel, most)
-  call_with('ZADD', KEYS[2], fields)
-  local lead = state.epoch .. ' ' .. string.format('%.0f', state.floor) .. ' '
-  local part, lengths, size = {}, {}, 0
-  local function publish()
-    redis.call('PUBLISH', channel, lead .. table.concat(lengths, ' ') .. '\n' .. table.concat(part))
-    part, lengths, size = {}, {}, 0
-  end
-  for at = 2, #fields, 2 do
-    local entry = fields[at]
-    if size > 0 and size + #entry > tonumber(most) then
-      publish()
-    end
-    part[#part + 1] = entry
-    lengths[#lengths + 1] = #entry
-    size = size + #entry
-  end
-  if size > 0 then
-    publish()
-  end
+-- Tell all workers of new entries, as they get them: `epoch floor first time count`, newline, the size of each
+-- text as a number of four bytes, and the texts. Where there are none they look themselves.
+local function publish_texts(channel, state, first, time, sizes, texts)
+  local place = string.format(' %d %d %d %d\n', state.floor, first, time, #sizes / 4)
+  redis.call('PUBLISH', channel, state.epoch .. place .. sizes .. texts)
 end
 
 -- Add places, which are texts, to a term's list.
