@@ -1,6 +1,7 @@
 """The WebSocket transport, with real sockets and peers that do everything wrong."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -23,6 +24,13 @@ from tests.harness import (
 )
 
 PONG_CALL = call("ping")
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "compression"])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]:
+    """A server with and without compression; the peers here would all like it."""
+    async with running(compression=request.param) as server:
+        yield server
 
 
 async def assert_serves(server: RunningServer) -> None:
@@ -225,10 +233,16 @@ async def test_ping_is_answered(peer: Peer) -> None:
 
 
 @pytest.fixture
-async def hasty() -> AsyncIterator[RunningServer]:
-    """A server whose deadlines pass within a second."""
-    async with running(ping=0.4, pong=0.2, write_deadline=0.6) as server:
+async def hasty(request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]:
+    """A server whose deadlines pass within a second; with compression if the test says so."""
+    compression = getattr(request, "param", False)
+    async with running(ping=0.4, pong=0.2, write_deadline=0.6, compression=compression) as server:
         yield server
+
+
+with_and_without_compression = pytest.mark.parametrize(
+    "hasty", [False, True], ids=["plain", "compression"], indirect=True
+)
 
 
 async def test_quiet_peer_that_answers_pings_stays(hasty: RunningServer) -> None:
@@ -254,12 +268,14 @@ async def test_vanished_peer_is_cut(hasty: RunningServer) -> None:
 
 
 async def produce(server: RunningServer, numbers: range) -> None:
-    """Insert more than the kernel hides."""
+    """Insert more than the kernel hides, compressed too."""
     async with websocket(server) as producer:
         for number in numbers:
-            await producer.call("insert", [{"user": number, "text": "x" * 5000}])
+            noise = random.Random(number).randbytes(2500).hex()
+            await producer.call("insert", [{"user": number, "text": noise}])
 
 
+@with_and_without_compression
 async def test_peer_that_stops_reading_is_cut_and_disturbs_nobody(hasty: RunningServer) -> None:
     keepalive = hasty.application.gate.keepalive  # type: ignore[union-attr]  # it runs
     async with websocket(hasty, receive_buffer=4096) as peer:
@@ -271,6 +287,7 @@ async def test_peer_that_stops_reading_is_cut_and_disturbs_nobody(hasty: Running
     await assert_serves(hasty)
 
 
+@with_and_without_compression
 async def test_being_far_behind_is_no_reason_to_be_cut(hasty: RunningServer) -> None:
     numbers = range(600)
     received = []
