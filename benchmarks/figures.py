@@ -12,7 +12,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Figure", "Measurement", "Outcome", "Scale", "Skipped", "machine", "ratios", "repeat"]
+__all__ = [
+    "Failed",
+    "Figure",
+    "Measurement",
+    "Outcome",
+    "Scale",
+    "Skipped",
+    "machine",
+    "ratios",
+    "repeat",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,19 @@ class Skipped:
         return asdict(self)
 
 
-Outcome = Figure | Skipped
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A measurement that went wrong, and how."""
+
+    name: str
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything there is to say."""
+        return asdict(self)
+
+
+Outcome = Figure | Skipped | Failed
 Measurement = Callable[[Scale], Iterable[Outcome]]
 """A measurement yields its figures one by one, as they are there."""
 
@@ -118,7 +140,11 @@ def _cpu() -> str:
 def machine() -> dict[str, str]:
     """Return what the figures depend on: the day, the hardware, the versions."""
     packages = ("streamd", "websockets", "uvicorn", "uvloop", "orjson", "redis", "hiredis")
-    programs = {"Redis": ["redis-server", "--version"]}
+    programs = {
+        "Redis": ["redis-server", "--version"],
+        "nginx": ["nginx", "-v"],
+        "NATS": ["nats-server", "--version"],
+    }
     versions = {name: _version(program) for name, program in programs.items()}
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
