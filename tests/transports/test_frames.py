@@ -4,16 +4,21 @@ import random
 import threading
 import tracemalloc
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import orjson
 import pytest
 from websockets.asyncio.client import connect
 from websockets.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
+    PerMessageDeflate,
 )
+from websockets.frames import Frame
 from websockets.protocol import Protocol, Side, State
 
+from streamd.outbox import Outbox
 from streamd.server import RunningServer
 from streamd.transports.frames import Deflate, deflated_frame, text_frame
 from tests.harness import (
@@ -39,7 +44,6 @@ EVENT = {
     "kind": "edit", "user": "GELongstreet", "page": "Talk:Oswald Tilghman", "comment": "added project",
     "channel": "#en.wikipedia", "namespace": "Talk", "added": 36, "deleted": 0, "delta": 36,
 }  # fmt: skip
-
 
 AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
@@ -351,6 +355,53 @@ def test_quiet_connections_hold_no_window() -> None:
     before = [vars(parser.extensions[0]).copy() for parser in parsers]
     read()
     assert [vars(parser.extensions[0]) for parser in parsers] == before
+
+
+# Everybody.
+
+
+async def subscribed(server: RunningServer, stack: AsyncExitStack, offer: str) -> Peer:
+    """Open a WebSocket that is told of everything."""
+    peer = await stack.enter_async_context(websocket(server, offer=offer))
+    await peer.call("subscribe", {"backfill": 0})
+    peer.inflated = 0
+    return peer
+
+
+async def test_an_event_is_compressed_once_for_all_who_want_it_so(
+    compressing: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compressed: list[Frame] = []
+    written: list[tuple[object, bytes]] = []
+    encode = PerMessageDeflate.encode
+
+    def counting(self: PerMessageDeflate, frame: Frame) -> Frame:
+        compressed.append(frame)
+        return encode(self, frame)
+
+    def record(outbox: Outbox) -> None:
+        write = outbox.write
+
+        def recording(frames: bytes) -> None:
+            written.append((outbox.frame, frames))
+            write(frames)
+
+        outbox.write = recording
+
+    async with AsyncExitStack() as stack:
+        offers = [BROWSER] * 100 + [""] * 10
+        peers = [await subscribed(compressing, stack, offer) for offer in offers]
+        for connection in compressing.application.gate.keepalive:  # type: ignore[union-attr]  # it runs
+            record(connection._outbox)  # type: ignore[attr-defined]  # it is a WebSocket
+        producer = await stack.enter_async_context(websocket(compressing, offer=""))
+        monkeypatch.setattr(PerMessageDeflate, "encode", counting)
+        await producer.call("insert", [EVENT])
+        for peer in peers:
+            assert (await peer.message())["params"]["event"] == EVENT
+        assert [peer.inflated for peer in peers] == [1] * 100 + [0] * 10
+    assert len(compressed) == 1
+    assert Counter(made for made, _ in written) == {deflated_frame: 100, text_frame: 10}
+    assert len({id(frames) for _, frames in written}) == 2
 
 
 # Somebody else's client.
