@@ -54,6 +54,14 @@ async def test_the_story_of_awesomestream(client):
     assert await client.items(user=[23, 291], start=1, end=3) == newest[1:3]
 
 
+async def test_the_same_with_compression():
+    options = ("--keys", "user,kind,repo", "--store", "memory:", "--compression")
+    async with daemon(*options) as server, connect(server.url, compression=True) as client:
+        await test_the_story_of_awesomestream(client)
+        await client.insert_many([{"user": 291, "text": "again and " * 1000}] * 100)
+        assert len(await client.items(user=291, start=0, end=50)) == 50
+
+
 async def test_a_feed_goes_from_the_past_into_the_future(client):
     await client.insert_many(STORY[:3])
     async with client.subscribe(user=[23, 291], backfill=2) as feed:

@@ -38,6 +38,7 @@ def connect(
     ping_interval: float = 25.0,
     ping_timeout: float = 8.0,
     backoff: Callable[[int], float] = full_jitter,
+    compression: bool = False,
 ) -> "Client":
     """
     Return a client for `async with`; it connects in the background and again whenever it must.
@@ -50,6 +51,8 @@ def connect(
         ping_interval: Seconds without a byte received after which the link is tried.
         ping_timeout: Seconds it then has before a new connection is made.
         backoff: Maps the number of the failed attempt (0, 1, 2 …) to the seconds before the next.
+        compression: Whether to compress what is sent and ask the server for the same: fewer bytes
+            for more time of the processor.
 
     Raises:
         ValueError: `url` is no such URL.
@@ -60,6 +63,7 @@ def connect(
         backoff=Backoff(backoff),
         ping_interval=ping_interval,
         ping_timeout=ping_timeout,
+        compression=compression,
     )
     return Client(link, timeout=timeout)
 

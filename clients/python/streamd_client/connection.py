@@ -86,9 +86,9 @@ def _without_secrets(url: str) -> str:
     return re.sub(r"(?<=//).*@", "…@", url)
 
 
-async def open_socket(url: str) -> Socket:
+async def open_socket(url: str, *, compression: bool) -> Socket:
     """
-    Return an open WebSocket to the server.
+    Return an open WebSocket to the server, compressed if that is wanted and the server does it.
 
     Raises:
         HandshakeRefused: The server forbids it for good.
@@ -98,7 +98,7 @@ async def open_socket(url: str) -> Socket:
         socket = await connect(
             url,
             create_connection=Socket,
-            compression=None,
+            compression="deflate" if compression else None,
             max_size=MAX_ANSWER,
             max_queue=MAX_QUEUE,
             open_timeout=OPEN_TIMEOUT,

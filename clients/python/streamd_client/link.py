@@ -65,6 +65,7 @@ class Link:
         backoff: Where the delays between connections come from.
         ping_interval: Seconds of silence after which a connection is tried.
         ping_timeout: Seconds it then has to show a sign of life.
+        compression: Whether to ask for it.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Link:
         backoff: Backoff,
         ping_interval: float,
         ping_timeout: float,
+        compression: bool,
     ) -> None:
         self._url = url
+        self._compression = compression
         self._backoff = backoff
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
@@ -138,7 +141,7 @@ class Link:
     async def _attempt(self) -> StreamdError:
         """Hold one connection as long as it lasts; return why it ended."""
         try:
-            socket = await open_socket(self._url)
+            socket = await open_socket(self._url, compression=self._compression)
         except StreamdError as exc:
             return exc
         connection = Connection(

@@ -157,7 +157,6 @@ class FakeServer:
             "127.0.0.1",
             self._port,
             process_request=self._handshake,
-            compression=None,
             ping_interval=None,
             close_timeout=0.5,
             max_size=None,

@@ -58,6 +58,16 @@ async def test_an_http_url_connects(server):
 # The handshake.
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": False}, {"compression": True}])
+async def test_compression_is_asked_for_only_where_it_is_wanted(server, options):
+    event = {"user": 291, "text": "again and " * 100}
+    async with connected_to(server, **options) as client:
+        await client.insert(event)
+        assert await client.items() == [event]
+        (peer,) = server.peers
+        assert bool(peer.socket.protocol.extensions) is options.get("compression", False)
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 421, 426])
 async def test_a_refused_handshake_stops_the_client(server, status):
     server.refusals.extend([status] * 5)
