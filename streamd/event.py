@@ -48,10 +48,6 @@ def canonical(value: Json, key: str, limits: Limits) -> str:
     2^64 integers (-0.0 is 0), other floats Python's repr: so 291, 291.0 and "291" are equal.
     Raise InvalidParams for anything else, and for NUL; LimitExceeded for `value_bytes`.
     """
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
     if isinstance(value, str):
         if "\0" in value:
             raise InvalidParams(f"the value of key {key!r} has a NUL character", key=key)
@@ -59,6 +55,10 @@ def canonical(value: Json, key: str, limits: Limits) -> str:
         if len(value) * 4 > limits.value_bytes:
             limits.check("value_bytes", len(value.encode()))
         return value
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
     if isinstance(value, int) and _INT_MIN <= value <= _INT_MAX:
         return str(value)
     if isinstance(value, float):
@@ -185,7 +185,8 @@ def _check_id(insert_id: Json, limits: Limits) -> None:
         raise InvalidParams(f"an insert id must be a string, got {kind_of(insert_id)}")
     if not insert_id or "\0" in insert_id:
         raise InvalidParams("an insert id must be a text without NUL characters, at least one long")
-    limits.check("insert_id_bytes", len(insert_id.encode()))
+    if len(insert_id) * 4 > limits.insert_id_bytes:
+        limits.check("insert_id_bytes", len(insert_id.encode()))
 
 
 def draft_event(event: Json, insert_id: Json, keys: Keys, limits: Limits) -> Draft:

@@ -34,18 +34,17 @@ class Exchange:
     def settle(
         self,
         ident: bytes | None,
-        answer: Callable[[bytes], bytes],
+        answer: bytes | None,
         then: Callable[[], None] | None = None,
         undo: Callable[[], None] | None = None,
     ) -> None:
-        """Take the outcome of one call; an answer that is too large becomes an error."""
-        if ident is not None:
-            text = answer(ident)
-            if self._size + len(text) > self._limit:
-                text = self._too_large(ident, len(text))
-                then, undo = undo, None
-            self._size += len(text)
-            self._answers.append(text)
+        """Take the answer to one call, if it wants one; one that is too large becomes an error."""
+        if ident is not None and answer is not None:
+            if self._size + len(answer) > self._limit:
+                answer = self._too_large(ident, len(answer))
+                then = undo
+            self._size += len(answer)
+            self._answers.append(answer)
         if then is not None:
             self._then.append(then)
         self._left -= 1
@@ -81,10 +80,11 @@ class Reply:
         undo: Callable[[], None] | None = None,
     ) -> None:
         """Answer with a result as JSON."""
-        self._exchange.settle(
-            self._ident, lambda ident: jsonrpc.result_answer(ident, result), then, undo
-        )
+        ident = self._ident
+        answer = None if ident is None else jsonrpc.result_answer(ident, result)
+        self._exchange.settle(ident, answer, then, undo)
 
     def error(self, error: CallError) -> None:
         """Answer with an error."""
-        self._exchange.settle(self._ident, lambda ident: jsonrpc.error_answer(ident, error))
+        ident = self._ident
+        self._exchange.settle(ident, None if ident is None else jsonrpc.error_answer(ident, error))

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from streamd import __version__
 from streamd.calls import Answer, Caller, Params, Work
@@ -21,14 +23,19 @@ __all__ = ["METHODS", "Methods"]
 logger = logging.getLogger("streamd.methods")
 
 
-class _Method(NamedTuple):
+@dataclass(frozen=True)
+class _Method:
     required: tuple[str, ...]
     optional: tuple[str, ...]
     needs_peer: bool = False
 
-    @property
+    @cached_property
     def params(self) -> tuple[str, ...]:
         return self.required + self.optional
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return frozenset(self.params)
 
 
 METHODS: dict[str, _Method] = {
@@ -50,8 +57,8 @@ def _bind(method: _Method, given: dict[str, Any] | list[Any]) -> Params:
         if len(given) > len(names):
             raise InvalidParams(f"at most {len(names)} parameters can be given, got {len(given)}")
         given = dict(zip(names, given, strict=False))
-    surplus = [name for name in given if name not in names]
-    if surplus:
+    if not method.names.issuperset(given):
+        surplus = [name for name in given if name not in names]
         raise InvalidParams(
             f"there are {len(surplus)} unknown parameters"
             if len(surplus) > 1
@@ -62,6 +69,8 @@ def _bind(method: _Method, given: dict[str, Any] | list[Any]) -> Params:
     missing = [name for name in method.required if name not in given]
     if missing:
         raise InvalidParams(f"parameter {missing[0]} is missing", missing=missing)
+    if None not in given.values():
+        return given
     # An optional parameter that is null is as good as not given.
     return {
         name: value for name, value in given.items() if value is not None or name in method.required

@@ -157,7 +157,7 @@ class Session:
         if self._draining:
             answer.error(StoreUnavailable("the server is shutting down"))
         elif call.id is None and call.method == "subscribe":
-            exchange.settle(None, bytes)  # Nobody would know its number.
+            exchange.settle(None, None)  # Nobody would know its number.
         else:
             self._start(call, answer)
 

@@ -1,12 +1,11 @@
 """streamd.exchange: answers are gathered, bounded, and sent together."""
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from streamd import jsonrpc
-from streamd.exchange import Exchange
+from streamd.exchange import Exchange, Reply
 from streamd.limits import Limits
 from tests.parts import call, note
 
@@ -27,17 +26,13 @@ class Sent:
         return Exchange(incoming, limit, self.send, self.settle), incoming.calls
 
 
-def result(text: bytes) -> Callable[[bytes], bytes]:
-    return lambda ident: jsonrpc.result_answer(ident, text)
-
-
 def test_a_batch_is_answered_when_its_last_call_is() -> None:
     sent = Sent()
     exchange, calls = sent.exchange([call(1), call(2), note("ping"), 7])
-    exchange.settle(calls[1].id, result(b"2"))
-    exchange.settle(calls[2].id, result(b"3"))
+    Reply(exchange, calls[1].id).result(b"2")
+    Reply(exchange, calls[2].id).result(b"3")
     assert sent.messages == []
-    exchange.settle(calls[0].id, result(b"1"))
+    Reply(exchange, calls[0].id).result(b"1")
     (answers,) = sent.messages
     assert [answer.get("result") for answer in answers] == [None, 2, 1]
     assert sent.settled == 3
@@ -46,8 +41,8 @@ def test_a_batch_is_answered_when_its_last_call_is() -> None:
 def test_a_batch_of_notifications_is_not_answered() -> None:
     sent = Sent()
     exchange, _ = sent.exchange([note("ping"), note("ping")])
-    exchange.settle(None, result(b"1"))
-    exchange.settle(None, result(b"1"))
+    Reply(exchange, None).result(b"1")
+    Reply(exchange, None).result(b"1")
     assert sent.messages == []
     assert sent.settled == 2
 
@@ -57,9 +52,9 @@ def test_a_batch_counts_as_a_whole_and_says_so() -> None:
     undone: list[int] = []
     exchange, calls = sent.exchange([call(1), call(2), call(3)], limit=1_000)
     big = b'"%b"' % (b"x" * 600)
-    exchange.settle(calls[0].id, result(big))
-    exchange.settle(calls[1].id, result(big), then=lambda: undone.append(-2), undo=lambda: undone.append(2))  # fmt: skip
-    exchange.settle(calls[2].id, result(b"3"))
+    Reply(exchange, calls[0].id).result(big)
+    Reply(exchange, calls[1].id).result(big, then=lambda: undone.append(-2), undo=lambda: undone.append(2))  # fmt: skip
+    Reply(exchange, calls[2].id).result(b"3")
     (answers,) = sent.messages
     assert answers[0]["result"] == "x" * 600
     size = len(jsonrpc.result_answer(b"1", big))
@@ -73,7 +68,7 @@ def test_what_follows_an_answer_follows_it() -> None:
     order: list[str] = []
     incoming = jsonrpc.parse(orjson.dumps([call(1), call(2)]), Limits())
     exchange = Exchange(incoming, 1_000, lambda message: order.append("sent"), lambda: None)
-    exchange.settle(b"1", result(b"1"), then=lambda: order.append("then 1"))
+    Reply(exchange, b"1").result(b"1", then=lambda: order.append("then 1"))
     assert order == []
-    exchange.settle(b"2", result(b"2"), then=lambda: order.append("then 2"))
+    Reply(exchange, b"2").result(b"2", then=lambda: order.append("then 2"))
     assert order == ["sent", "then 1", "then 2"]

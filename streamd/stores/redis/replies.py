@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import count, islice, repeat
 from typing import Any, NamedTuple
 
 from streamd.cursor import Chain
@@ -79,17 +80,11 @@ def read_verdicts(record: bytes, calls: Sequence[Sequence[Draft]]) -> list[Verdi
     `dSEQ,TIME` a duplicate) or one `x` for a call that was refused.
     """
     first, time, *words = record.decode().split(" ")
-    fresh = _number(int(first), int(time))
+    fresh = map(Placed, count(int(first)), repeat(int(time)), repeat(False))
     if not words:
-        return [[next(fresh) for _ in call] for call in calls]
+        return [list(islice(fresh, len(call))) for call in calls]
     rest = iter(words)
     return [_read_call(len(call), rest, fresh) for call in calls]
-
-
-def _number(seq: Seq, time: int) -> Iterator[Placed]:
-    while True:
-        yield Placed(seq, time, duplicate=False)
-        seq += 1
 
 
 def _read_call(drafts: int, words: Iterator[str], fresh: Iterator[Placed]) -> Verdict:
@@ -128,7 +123,7 @@ class Published(NamedTuple):
     epoch: str
     floor: Seq
     entries: list[Entry]
-    """None where the worker's tools restored some: what, the log tells."""
+    """None where some were restored: the log has them."""
 
 
 def read_published(message: bytes) -> Published:
@@ -138,12 +133,12 @@ def read_published(message: bytes) -> Published:
     """
     head, rest = message.split(b"\n", 1)
     epoch, *numbers = head.split(b" ")
-    floor, first, time, count = map(int, numbers)
-    at = 4 * count
-    if not epoch or count < 0 or len(rest) < at:
+    floor, first, time, entries = map(int, numbers)
+    at = 4 * entries
+    if not epoch or entries < 0 or len(rest) < at:
         raise ValueError("a message that is cut off")
-    entries: list[Entry] = []
-    for seq, size in enumerate(struct.unpack_from(f">{count}I", rest), first):
-        entries.append(Entry(seq, time, *unpack_text(rest[at : at + size])))
+    found: list[Entry] = []
+    for seq, size in enumerate(struct.unpack_from(f">{entries}I", rest), first):
+        found.append(Entry(seq, time, *unpack_text(rest[at : at + size])))
         at += size
-    return Published(epoch.decode(), floor, entries)
+    return Published(epoch.decode(), floor, found)
