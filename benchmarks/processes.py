@@ -1,5 +1,6 @@
 """Servers under measurement: processes of their own, and the CPU time that they take."""
 
+import resource
 import socket
 import subprocess
 import sys
@@ -27,6 +28,11 @@ class Served:
     def cpu_seconds(self) -> float:
         """Return the CPU time that its processes have taken so far."""
         return sum(map(cpu_seconds, (self.pid, *_children(self.pid))))
+
+    def resident(self) -> int:
+        """Return the bytes of memory that its process has in use (RSS)."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -61,9 +67,11 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running(command: list[str], port: int) -> Iterator[Served]:
-    """Run a server for as long as the block lasts."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+def running(command: list[str], port: int, *, inherited: tuple[int, ...] = ()) -> Iterator[Served]:
+    """Run a server for as long as the block lasts, with file descriptors that it inherits."""
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=inherited
+    ) as process:
         try:
             wait_for(port, process)
             yield Served(port, process.pid)
