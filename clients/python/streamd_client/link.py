@@ -195,8 +195,7 @@ class Link:
         loss = self._loss
         while True:
             try:
-                async with asyncio.timeout_at(attempts.deadline):
-                    return await self._once(method, params)
+                return await self._once(method, params, attempts.deadline)
             except (RpcError, TimeoutError) as exc:
                 failure = exc
             if self._loss is not loss:  # it was sent more than once
@@ -206,8 +205,9 @@ class Link:
                 raise attempts.verdict()
             await asyncio.sleep(attempts.pause(failure))
 
-    async def _once(self, method: str, params: dict[str, Any]) -> Any:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async def _once(self, method: str, params: dict[str, Any], deadline: float) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
 
         def answered(outcome: Answer | StreamdError, _size: int) -> None:
             if future.done():
@@ -218,9 +218,12 @@ class Link:
                 future.set_exception(outcome)
 
         id = self.post(method, params, answered, lasting=True)
+        # A timer of the call's own: asyncio.timeout would take longer than the rest of the call.
+        timer = loop.call_at(deadline, _expire, future)
         try:
             return await future
         finally:
+            timer.cancel()
             self._forget(id)
             if future.done() and not future.cancelled():
                 future.exception()  # seen, also when the caller was cancelled at that moment
@@ -315,3 +318,8 @@ class Link:
                 reader.progressed(cursor, live=True)
         elif number in self._routes:
             self._routes[number].progressed(cursor, live)
+
+
+def _expire(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
