@@ -20,6 +20,12 @@ MEASUREMENTS = {
     "lists": "lists",
     "workers": "lists",
     "peers": "peers",
+    "idle": "connections",
+    "handshakes": "connections",
+    "matcher": "matcher",
+    "reading": "reading",
+    "inserting": "inserting",
+    "sql": "sql",
 }
 """The function of this name is in that module, which is imported when it is its turn: it may need what is not there."""
 
@@ -97,15 +103,15 @@ def _summary(outcomes: list[Outcome]) -> str:
     return f"{told}, {failed} measurements failed" if failed else told
 
 
-def main() -> int:
-    """Run those that are asked for, or all; return the exit code."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run those that are asked for, or all; return the exit code: 1 if one failed, whatever the goals."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASUREMENTS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument(
         "--quick", action="store_true", help="little of everything: only to see that it works"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if unknown := set(options.names) - MEASUREMENTS.keys():
         parser.error(f"no such measurement: {', '.join(sorted(unknown))}")
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)

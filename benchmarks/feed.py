@@ -55,5 +55,6 @@ def feed(scale: Scale) -> Iterator[Outcome]:
                 unit="×",
                 rounds=ratio(taken["websockets"], taken["streamd"]),
                 at_least=goal,
+                headline=True,
             )
             yield from figures(prefix, how, taken)

@@ -55,6 +55,8 @@ class Figure:
     """The goal, if it is a least value."""
     at_most: float | None = None
     """The goal, if it is a most value."""
+    headline: bool = False
+    """Whether the README shows it though it has no goal."""
 
     @property
     def median(self) -> float:

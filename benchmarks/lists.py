@@ -12,7 +12,7 @@ from benchmarks.figures import Figure, Outcome, Scale, Skipped, ratios
 from benchmarks.load import open_files
 from benchmarks.rigs import Step, figures, in_turns, ratio, streamd_rig
 
-__all__ = ["lists", "workers"]
+__all__ = ["lists", "lists_of_friends", "single_steps", "workers"]
 
 USERS = 100_000
 SUBSCRIBERS = 10_000
@@ -38,10 +38,16 @@ def _friends(rng: random.Random) -> list[int]:
     return list(drawn)[:FRIENDS]
 
 
-def _steps(rng: random.Random, friends: Sequence[Sequence[int]], events: int) -> list[Step]:
-    """Return the events one by one, with their readers as looking through all lists finds them."""
+def lists_of_friends(subscribers: int) -> list[list[int]]:
+    """Return each subscriber's friends: always the same ones."""
+    rng = random.Random(1)
+    return [_friends(rng) for _ in range(subscribers)]
+
+
+def single_steps(friends: Sequence[Sequence[int]], events: int) -> list[Step]:
+    """Return events one by one, with their readers as looking through all lists finds them."""
     everybody = [frozenset(each) for each in friends]
-    actors = _draw(rng, events)
+    actors = _draw(random.Random(2), events)
     readers = [
         [number for number, each in enumerate(everybody) if actor in each] for actor in actors
     ]
@@ -64,10 +70,9 @@ def lists(scale: Scale) -> Iterator[Outcome]:
     if (allowed := open_files()) < SUBSCRIBERS + 500:
         yield Skipped("lists", f"needs {SUBSCRIBERS + 500:,} open files, {allowed:,} are allowed")
         return
-    rng = random.Random(1)
     subscribers = scale.size(SUBSCRIBERS)
-    friends = [_friends(rng) for _ in range(subscribers)]
-    steps = _steps(rng, friends, scale.size(EVENTS))
+    friends = lists_of_friends(subscribers)
+    steps = single_steps(friends, scale.size(EVENTS))
     small = scale.size(1_000)
     work = {
         "lists": steps,
@@ -94,6 +99,7 @@ def lists(scale: Scale) -> Iterator[Outcome]:
             unit="×",
             rounds=ratio(taken["lists"], taken[below]),
             at_most=goal,
+            headline=True,
         )
     yield Figure(
         name="lists.bursts.ratio",
@@ -101,6 +107,7 @@ def lists(scale: Scale) -> Iterator[Outcome]:
         f"{small:,}, one event at a time",
         unit="×",
         rounds=ratio(bursts["lists"], taken["feed"]),
+        headline=True,
     )
     yield from figures("lists", how, taken)
     yield from figures("lists.bursts", f"bursts of {BURST}", bursts)
@@ -128,10 +135,9 @@ def _workers(scale: Scale) -> Iterator[Outcome]:
     # Of the tests' services, which start and end it.
     from tests.services import RedisServer
 
-    rng = random.Random(1)
-    friends = [_friends(rng) for _ in range(scale.size(SUBSCRIBERS))]
+    friends = lists_of_friends(scale.size(SUBSCRIBERS))
     wanted = [{"user": each} for each in friends]
-    bursts = _join(_steps(rng, friends, scale.size(EVENTS)), BURST)
+    bursts = _join(single_steps(friends, scale.size(EVENTS)), BURST)
     redis = RedisServer().start()
     try:
         with ExitStack() as stack:
@@ -150,5 +156,6 @@ def _workers(scale: Scale) -> Iterator[Outcome]:
         what="own lists through Redis: deliveries by the clock, two workers ÷ one",
         unit="×",
         rounds=ratios([each.rate for each in two], [each.rate for each in one]),
+        headline=True,
     )
     yield from figures("workers", "own lists through Redis", taken)

@@ -141,11 +141,14 @@ def peers(scale: Scale) -> Iterator[Outcome]:
             ("peers.full", f"full load, up to 8 bursts of {BURST} under way", push_all),
         ):
             taken = in_turns(scale, rigs, once)
-            for name in openers.keys() - {"streamd"}:
-                yield Figure(
-                    name=f"{prefix}.ratio.{name}",
-                    what=f"{how}: CPU per delivery, {name} ÷ streamd",
-                    unit="×",
-                    rounds=ratio(taken[name], taken["streamd"]),
-                )
-            yield from figures(prefix, how, taken)
+            for name in rigs:
+                if name != "streamd":
+                    yield Figure(
+                        name=f"{prefix}.ratio.{name}",
+                        what=f"{how}: CPU per delivery, {name} ÷ streamd",
+                        unit="×",
+                        rounds=ratio(taken[name], taken["streamd"]),
+                        headline=True,
+                    )
+            headlines = ("rate",) if once is push_all else ()
+            yield from figures(prefix, how, taken, headlines=headlines)

@@ -186,8 +186,10 @@ def in_turns(
     return taken
 
 
-def figures(prefix: str, how: str, taken: dict[str, list[Taken]]) -> Iterator[Figure]:
-    """Yield what each server took: its CPU and its load's, its rate and its share of a core."""
+def figures(
+    prefix: str, how: str, taken: dict[str, list[Taken]], *, headlines: tuple[str, ...] = ()
+) -> Iterator[Figure]:
+    """Yield what each server took: `cpu` and `load` of a delivery, its `rate` and its `share` of a core."""
     parts: tuple[tuple[str, str, str, Callable[[Taken], float]], ...] = (
         ("cpu", "CPU per delivery", "µs", lambda round_: round_.cpu),
         ("load", "CPU of the load per delivery", "µs", lambda round_: round_.load_cpu),
@@ -201,6 +203,7 @@ def figures(prefix: str, how: str, taken: dict[str, list[Taken]]) -> Iterator[Fi
                 what=f"{how}: {what}, {name}",
                 unit=unit,
                 rounds=[value(each) for each in rounds],
+                headline=part in headlines,
             )
 
 
