@@ -6,15 +6,16 @@
 --   the channel, bytes of one message; then, as numbers of four bytes, of each call its number of
 --   drafts, and of each draft the size of its text; of each draft 12 bytes for its insert id and 12 for
 --   its body ('' where no draft has an id, NUL where this one has none); the texts in a row; of each term
---   the number of its drafts, and these, as numbers of four bytes. A few long arguments cost a fraction
---   of many short ones.
+--   the number of its drafts, and these of all terms in a row, as numbers of four bytes. A few long
+--   arguments cost a fraction of many short ones.
 
 local state, refusal = read_state('time', 'ids_since', 'batches_since')
 if not state then
   return refusal
 end
 local head = state.head
-local COUNTS, SIZES, MARKS, TEXTS, POSTINGS = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local COUNTS, SIZES, MARKS, TEXTS = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local POSTED, POSTINGS = ARGV[12], ARGV[13]
 local CALLS, DRAFTS = #COUNTS / 4, #SIZES / 4
 local NO_ID = string.rep('\0', 12)
 
@@ -186,19 +187,19 @@ call_with('ZADD', KEYS[2], fields)
 
 at = 1
 for key = 7, #KEYS do
-  local count, draft = struct.unpack('>I4I4', POSTINGS, at)
+  local count = struct.unpack('>I4', POSTED, 4 * key - 27)
   if count == 1 then
-    local seq = seqs[draft]
+    local seq = seqs[struct.unpack('>I4', POSTINGS, at)]
     if seq then
       redis.call('ZADD', KEYS[key], seq, seq)
     end
   else
     local posted = {}
-    for i = 1, count do
+    for i = 0, count - 1 do
       posted[#posted + 1] = seqs[struct.unpack('>I4', POSTINGS, at + 4 * i)]
     end
     post(KEYS[key], posted)
   end
-  at = at + 4 + 4 * count
+  at = at + 4 * count
 end
 return reply(record)

@@ -35,6 +35,8 @@ def read_state(reply: list[Any], known: Chain | None) -> LogState:
 
 
 _DIGEST = 12
+_NUMBER = 4
+"""Bytes of a number in an argument, the greatest first."""
 _NO_MARK = bytes(2 * _DIGEST)
 
 
@@ -51,20 +53,19 @@ def list_calls(calls: Sequence[Sequence[Draft]]) -> tuple[list[Argument], list[T
     drafts = [draft for call in calls for draft in call]
     texts = [pack(draft) for draft in drafts]
     marks = [_mark(draft) for draft in drafts] if any(draft.id for draft in drafts) else ()
-    posted: dict[Term, list[int]] = {}
+    # Bytes, not lists: most terms have one draft, and the garbage collector need not know of them.
+    posted: dict[Term, bytes] = {}
     for number, draft in enumerate(drafts, 1):
+        place = number.to_bytes(_NUMBER)
         for term in draft.terms:
-            if term in posted:
-                posted[term].append(number)
-            else:
-                posted[term] = [number]
-    postings = [each for numbers in posted.values() for each in (len(numbers), *numbers)]
+            posted[term] = posted.get(term, b"") + place
     arguments: list[Argument] = [
         _numbers([len(call) for call in calls]),
         _numbers([len(text) for text in texts]),
         b"".join(marks),
         b"".join(texts),
-        _numbers(postings),
+        _numbers([len(places) // _NUMBER for places in posted.values()]),
+        b"".join(posted.values()),
     ]
     return arguments, list(posted)
 
