@@ -21,10 +21,10 @@ _WINDOW_BITS = 12
 """On real events, 15 would save one byte in a hundred more, and only in answers of many events."""
 
 _SETTINGS = {"level": 1, "memLevel": 5}
-"""Level 6 saves two bytes in a hundred more, and takes seven times as long where a producer means it to."""
+"""Level 6 saves two bytes in a hundred more, and takes up to nine times as long where a producer means it to."""
 
 _LEAST = 128
-"""Bytes below which a message would save a tenth at most, and cost ten times as much time."""
+"""Bytes below which a message saves a sixth at most, and takes ten times as long to frame."""
 
 _MOST = 256 << 10
 """Bytes whose compression takes one turn of the event loop: 3 ms, and 7 at the worst."""
