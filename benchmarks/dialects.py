@@ -1,12 +1,14 @@
 """How each server is spoken to: the bytes that a subscriber and a producer send, made once."""
 
 import base64
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 from websockets.frames import Frame, Opcode
 
-__all__ = ["ANSWER", "NATS", "NCHAN", "PLAIN", "STREAMD", "Dialect", "event"]
+__all__ = ["ANSWER", "BARE", "NATS", "NCHAN", "PLAIN", "STREAMD", "Dialect", "event"]
 
 EVENT_BYTES = 200
 _KEY = base64.b64encode(b"sixteen bytes is").decode()
@@ -87,6 +89,10 @@ class Dialect:
             b'{"jsonrpc":"2.0",%b"method":"insert","params":{"event":%b}}' % (ident, event)
         )
 
+    def burst(self, events: Sequence[bytes], readers: Sequence[Sequence[int]]) -> bytes:
+        """Return what a producer says for events at once; who is to get each, the server finds out."""
+        return b"".join(map(self.insert, events))
+
     def delivery(self, event: bytes) -> int:
         """Return the bytes that a delivery of the event takes."""
         return len(Frame(Opcode.TEXT, _notification(event)).serialize(mask=False))
@@ -141,8 +147,28 @@ class _Nats(Dialect):
         return len(b"MSG feed 1 %d\r\n%b\r\n" % (len(body), body))
 
 
+class _Bare(Dialect):
+    """`benchmarks.bare_server`: it is told who is to get what."""
+
+    __slots__ = ()
+
+    def subscribe(self, wanted: object) -> bytes:
+        assert isinstance(wanted, int), "a subscriber's number"
+        return b"SUB%d" % wanted
+
+    def burst(self, events: Sequence[bytes], readers: Sequence[Sequence[int]]) -> bytes:
+        frames = [
+            Frame(Opcode.TEXT, _notification(event)).serialize(mask=False) for event in events
+        ]
+        return b"".join(
+            struct.pack(f"!II{len(each)}I", len(each), len(frame), *each) + frame
+            for frame, each in zip(frames, readers, strict=True)
+        )
+
+
 STREAMD = Dialect()
 PLAIN = _Plain()
+BARE = _Bare()
 NCHAN = _Nchan(shake=_get("/subscribe"), until=b"", produce_shake=b"")
 NATS = _Nats(
     until=b"PONG\r\n",

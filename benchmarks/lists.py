@@ -10,7 +10,7 @@ from benchmarks.dialects import event
 from benchmarks.feed import BURST, FEED, burst
 from benchmarks.figures import Figure, Outcome, Scale, Skipped, ratios
 from benchmarks.load import open_files
-from benchmarks.rigs import Step, figures, in_turns, ratio, streamd_rig
+from benchmarks.rigs import Step, bare_rig, figures, in_turns, ratio, streamd_rig
 
 __all__ = ["lists", "lists_of_friends", "single_steps", "workers"]
 
@@ -78,6 +78,7 @@ def lists(scale: Scale) -> Iterator[Outcome]:
         "lists": steps,
         "feed": [burst(small, 1)] * scale.size(100),
         "large": [burst(subscribers, 1)] * scale.size(30),
+        "bare": steps,
     }
     yield _matches(steps)
     with ExitStack() as stack:
@@ -85,22 +86,34 @@ def lists(scale: Scale) -> Iterator[Outcome]:
             "lists": stack.enter_context(streamd_rig([{"user": each} for each in friends])),
             "feed": stack.enter_context(streamd_rig([FEED] * small)),
             "large": stack.enter_context(streamd_rig([FEED] * subscribers)),
+            "bare": stack.enter_context(bare_rig(subscribers)),
         }
         taken = in_turns(scale, rigs, lambda name, rig: rig.push(work[name]))
         bursts = in_turns(
             scale, {"lists": rigs["lists"]}, lambda _, rig: rig.push(_join(steps, BURST))
         )
     how = "one event at a time"
-    for name, below, goal in (("ratio", "feed", 1.3), ("ratio.large", "large", None)):
+    for name, below, other, goal in (
+        ("ratio", "feed", f"one feed of {small:,}", 1.3),
+        ("ratio.large", "large", f"one feed of {subscribers:,}", None),
+        ("ratio.bare", "bare", "bare writes of the same bytes to the same sockets", None),
+    ):
         yield Figure(
             name=f"lists.{name}",
-            what=f"{how}: CPU per delivery, {subscribers:,} lists ÷ one feed of "
-            f"{len(work[below][0].readers[0]):,}",
+            what=f"{how}: CPU per delivery, {subscribers:,} lists ÷ {other}",
             unit="×",
             rounds=ratio(taken["lists"], taken[below]),
             at_most=goal,
             headline=True,
         )
+    yield Figure(
+        name="lists.bare.ratio",
+        what=f"{how}: CPU per delivery, bare writes as of {subscribers:,} lists ÷ "
+        f"one feed of {small:,}",
+        unit="×",
+        rounds=ratio(taken["bare"], taken["feed"]),
+        headline=True,
+    )
     yield Figure(
         name="lists.bursts.ratio",
         what=f"bursts of {BURST}: CPU per delivery, {subscribers:,} lists ÷ one feed of "

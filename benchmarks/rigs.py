@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from benchmarks.dialects import ANSWER, PLAIN, STREAMD, Dialect
+from benchmarks.dialects import ANSWER, BARE, PLAIN, STREAMD, Dialect
 from benchmarks.figures import Figure, Scale, ratios
 from benchmarks.load import DEADLINE, Crowd, Producer, crowd
 from benchmarks.processes import Served, free_port, running, streamd
@@ -16,6 +16,7 @@ __all__ = [
     "Rig",
     "Step",
     "Taken",
+    "bare_rig",
     "figures",
     "in_turns",
     "plain_rig",
@@ -86,7 +87,7 @@ class Rig:
     def push(self, steps: Sequence[Step], *, ahead: int = 1) -> Taken:
         """Insert step by step over one connection, with no more than `ahead` not delivered yet."""
         (producer,) = self._producers(1, answered=False)
-        frames = [b"".join(map(self.dialect.insert, step.events)) for step in steps]
+        frames = [self.dialect.burst(step.events, step.readers) for step in steps]
 
         def run() -> None:
             for number, frame in enumerate(frames):
@@ -170,6 +171,15 @@ def plain_rig(wanted: Sequence[object], loop: str = "asyncio") -> Iterator[Rig]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.plain_server", str(port), loop]
     with running(command, port) as served, rig(served, PLAIN, wanted) as made:
+        yield made
+
+
+@contextmanager
+def bare_rig(subscribers: int) -> Iterator[Rig]:
+    """Put the kernel under load: a server that only writes."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.bare_server", str(port)]
+    with running(command, port) as served, rig(served, BARE, range(subscribers)) as made:
         yield made
 
 
