@@ -18,6 +18,7 @@ _REQUEST = (
 )
 _SWITCHING = b"HTTP/1.1 101 "
 _ANSWER = re.compile(rb'"id":1\}')
+_PING, _PONG = b"\x89\x00", b"\x8a\x80\0\0\0\0"
 _READ = 256 << 10
 
 
@@ -81,9 +82,11 @@ class Clients:
         self.opening = 0
         """Clients that are not ready yet."""
 
-    def open(self, number: int, message: bytes = b"") -> Client:
-        """Let one more client come; it is ready some turns later."""
+    def open(self, number: int, message: bytes = b"", *, buffer: int = 0) -> Client:
+        """Let one more client come, with so many bytes to receive into; it is ready some turns later."""
         client = Client(number, message)
+        if buffer:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         client.socket.connect_ex(self._address)
         self.all[client.socket.fileno()] = client
         self._poll.register(client.socket, select.EPOLLOUT)
@@ -120,6 +123,8 @@ class Clients:
         data = client.socket.recv(_READ)
         if not data:
             raise SystemExit("the server hung up on a client")
+        if _PING in data:  # Nothing else has a byte of this kind: texts are ASCII here.
+            client.socket.send(_PONG)
         client.received += data
         if not client.ready:
             self._go_on(client)

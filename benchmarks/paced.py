@@ -16,7 +16,17 @@ from dataclasses import dataclass
 
 from benchmarks.clients import Client, Clients, call, subscribe
 
-__all__ = ["EVENT", "Lateness", "Plan", "author", "fill", "listen", "processes", "produce"]
+__all__ = [
+    "EVENT",
+    "Lateness",
+    "Plan",
+    "author",
+    "fill",
+    "listen",
+    "processes",
+    "produce",
+    "quantile",
+]
 
 EVENT = re.compile(rb'"cursor":"([^"]+)","time":\d+,"event":\{[^{}]*"at":(\d+),"n":(\d+)\}\}\}')
 """An event as it is pushed: its cursor, when it was planned (monotonic nanoseconds), its number."""
@@ -148,6 +158,13 @@ def listen(port: int, feeds: list[list[int]], end: float) -> Lateness:
         clients.turn(left)
     clients.close()
     return lateness
+
+
+def quantile(ordered: list[float], part: float) -> float:
+    """Return the value that so great a part of the ordered values does not exceed."""
+    if not ordered:
+        raise SystemExit("no event arrived")
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
 
 
 def _nothing() -> None:
