@@ -28,20 +28,24 @@ Clause = tuple[Terms, ...]
 class Filter:
     """Match an event by its terms: it matches if one clause does; without clauses nothing matches."""
 
-    __slots__ = ("_hash", "clauses")
+    __slots__ = ("_hash", "_sets", "clauses")
 
     def __init__(self, clauses: Iterable[Iterable[Iterable[Term]]]) -> None:
         """Take the clauses, each of whose members are terms of one key."""
+        self._sets: list[list[frozenset[Term]]] | None = [
+            [frozenset(terms) for terms in clause] for clause in clauses
+        ]
         self.clauses: tuple[Clause, ...] = tuple(
-            [tuple([tuple(sorted(set(terms))) for terms in clause]) for clause in clauses]
+            [tuple([tuple(sorted(terms)) for terms in clause]) for clause in self._sets]
         )
         # A filter is looked up at each subscribe, and may have 10,000 values.
         self._hash = hash(self.clauses)
 
     def sharing(self, clauses: tuple[Clause, ...]) -> "Filter":
-        """Return this filter made of equal clauses, whose parts others hold too."""
+        """Return this filter made of equal clauses, whose parts others hold too: it is to be kept."""
         made = object.__new__(Filter)
         made.clauses = clauses
+        made._sets = None
         made._hash = self._hash
         return made
 
@@ -66,9 +70,13 @@ class Filter:
         """Whether it matches whatever comes."""
         return () in self.clauses
 
+    def sets(self) -> list[list[frozenset[Term]]]:
+        """Return the clauses as sets; of a filter that is kept, they are made anew."""
+        return self._sets or [[frozenset(terms) for terms in clause] for clause in self.clauses]
+
     def test(self) -> Callable[[Iterable[Term]], bool]:
         """Return a function that tells whether an event with these terms matches: for many events."""
-        tests = [_all_of([frozenset(terms) for terms in clause]) for clause in self.clauses]
+        tests = [_all_of(clause) for clause in self.sets()]
         if len(tests) == 1:
             return tests[0]
         return lambda terms: any(test(terms) for test in tests)
@@ -78,7 +86,10 @@ class Filter:
         return self.test()(terms)
 
 
-def _all_of(sets: list[frozenset[Term]]) -> Callable[[Iterable[Term]], bool]:
+def _all_of(clause: list[frozenset[Term]]) -> Callable[[Iterable[Term]], bool]:
+    # The fewer values of a key are wanted, the more events lack them.
+    sets = sorted(clause, key=len)
+
     def test(terms: Iterable[Term]) -> bool:
         for wanted in sets:  # noqa: SIM110 - a generator would take twice the time
             if wanted.isdisjoint(terms):

@@ -46,7 +46,7 @@ class Hub:
     def __init__(self, view: View, limits: Limits) -> None:
         self._view = view
         self._limits = limits
-        self._fanout = Fanout(lambda term: view.window.frequency(term), view.cursor)
+        self._fanout = Fanout(lambda term: view.window.index.frequency(term), view.cursor)
         self._peers: dict[Peer, None] = {}
         self._catch_up = CatchUp(
             view, frames=self._fanout.frames, go_live=self._go_live, lose=self._lose

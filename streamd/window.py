@@ -1,21 +1,17 @@
 """The newest entries in memory, with their posting lists: a worker's window, and the memory store's log."""
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
-from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
 from streamd.filters import Filter
+from streamd.index import Index
 from streamd.log import Entry
-from streamd.types import Seq, Term
+from streamd.types import Seq
 
 __all__ = ["Backward", "Forward", "Window"]
 
 _ENTRY_COST = 400
 """Bytes an entry takes beside its body: objects, postings. Measured, with three terms."""
-
-_COMPACT_FROM = 64
-"""Posting lists shorter than this keep their forgotten entries until the last one goes."""
 
 
 class Backward(NamedTuple):
@@ -44,11 +40,10 @@ class Window:
     Entries come in order; a place may stay empty, if its event was erased.
     """
 
-    __slots__ = ("_entries", "_oldest", "_postings", "high", "low", "size")
+    __slots__ = ("_entries", "_oldest", "high", "index", "low", "size")
 
     def __init__(self, after: Seq = 0) -> None:
         self._entries: dict[Seq, Entry] = {}
-        self._postings: dict[Term, list[Seq]] = {}
         self._oldest = after + 1
         self.low = after + 1
         """The oldest place it speaks for."""
@@ -56,6 +51,7 @@ class Window:
         """The newest place it speaks for."""
         self.size = 0
         """Bytes taken, roughly."""
+        self.index = Index()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -63,22 +59,11 @@ class Window:
     def __getitem__(self, seq: Seq) -> Entry:
         return self._entries[seq]
 
-    def frequency(self, term: Term) -> int:
-        """Return how many entries have the term, roughly."""
-        postings = self._postings.get(term)
-        return 0 if postings is None else len(postings)
-
     def append(self, entry: Entry) -> None:
         """Add the next entry; its seq is greater than `high`."""
         seq = entry.seq
         self._entries[seq] = entry
-        postings = self._postings
-        for term in entry.terms:
-            found = postings.get(term)
-            if found is None:
-                postings[term] = [seq]
-            else:
-                found.append(seq)
+        self.index.append(seq, entry.terms)
         self.high = seq
         self.size += len(entry.body) + _ENTRY_COST
 
@@ -97,20 +82,10 @@ class Window:
             entry = self._entries.pop(seq, None)
             if entry is not None:
                 self.size -= len(entry.body) + _ENTRY_COST
-                self._unpost(entry, seq)
+                self.index.forget(seq, entry.terms)
         self._oldest = until
+        self.index.forget_rows(until)
         return until < self.low
-
-    def _unpost(self, entry: Entry, forgotten: Seq) -> None:
-        for term in entry.terms:
-            postings = self._postings.get(term)
-            if postings is None:
-                continue
-            if postings[-1] <= forgotten:
-                del self._postings[term]
-            elif len(postings) >= _COMPACT_FROM and postings[len(postings) // 2] <= forgotten:
-                # Half of it is forgotten: removing entries one by one would move the rest each time.
-                del postings[: bisect_right(postings, forgotten)]
 
     def trim(self, most: int, size: int, steps: int) -> None:
         """Forget the oldest until at most `most` entries and `size` bytes are left, in some `steps` at a time."""
@@ -127,42 +102,9 @@ class Window:
             if entry is None:
                 continue
             self.size -= len(entry.body) + _ENTRY_COST
-            for term in entry.terms:
-                postings = self._postings[term]
-                postings.pop()
-                # Of places that were swept already, no sweep will rid it.
-                if not postings or postings[-1] < self._oldest:
-                    del self._postings[term]
+            self.index.rewind(entry.terms, self._oldest)
         self.high = max(min(self.high, seq), self.low - 1)
-
-    # The index by itself.
-
-    def terms(self) -> list[Term]:
-        """Return all terms that there are posting lists of."""
-        return list(self._postings)
-
-    def places(self, term: Term) -> Sequence[Seq]:
-        """Return the places in a term's posting list, ascending; forgotten ones may be among them."""
-        return self._postings.get(term, ())
-
-    def posted(self, term: Term, seq: Seq) -> bool:
-        """Tell whether a place is in a term's posting list."""
-        found = self.places(term)
-        at = bisect_left(found, seq)
-        return at < len(found) and found[at] == seq
-
-    def post(self, term: Term, seq: Seq) -> None:
-        """Put a place into a term's posting list, whatever the entry there says; idempotent."""
-        if not self.posted(term, seq):
-            insort(self._postings.setdefault(term, []), seq)
-
-    def unpost(self, term: Term, seq: Seq) -> None:
-        """Take a place out of a term's posting list, whatever the entry there says; idempotent."""
-        if self.posted(term, seq):
-            found = self._postings[term]
-            del found[bisect_left(found, seq)]
-            if not found:
-                del self._postings[term]
+        self.index.rewind_rows(self.high)
 
     # Reading.
 
@@ -177,13 +119,13 @@ class Window:
         entries: list[Entry] = []
         skipped = looked = taken = 0
         reached = max(min(before, self.high + 1), self.low)
-        plain, candidates = self._descending(wanted, reached)
-        for seq in candidates:
+        matches = None if _is_plain(wanted) else wanted.test()
+        for seq in self._descending(wanted, reached, limit, entries):
             if looked >= work:
                 return Backward(entries, skipped, looked, reached)
             looked += 1
             entry = self._entries[seq]
-            if plain or wanted.matches(entry.terms):
+            if matches is None or matches(entry.terms):
                 if skipped < skip:
                     skipped += 1
                 else:
@@ -200,12 +142,12 @@ class Window:
         """Return the oldest matches after `since`, which is at least `low - 1`, within the bounds."""
         entries: list[Entry] = []
         upto, taken = since, 0
-        plain, candidates = self._ascending(wanted, since, work)
-        for looked, seq in enumerate(candidates):
+        matches = None if _is_plain(wanted) else wanted.test()
+        for looked, seq in enumerate(self._ascending(wanted, since)):
             if looked >= work:
                 return Forward(entries, upto)
             entry = self._entries.get(seq)
-            if entry is not None and (plain or wanted.matches(entry.terms)):
+            if entry is not None and (matches is None or matches(entry.terms)):
                 taken += len(entry.body)
                 if entries and taken > size:
                     return Forward(entries, upto)
@@ -215,74 +157,19 @@ class Window:
             upto = seq
         return Forward(entries, max(since, self.high))
 
-    def _lists(self, wanted: Filter) -> tuple[bool, list[list[Seq]]]:
-        """Return posting lists that together hold every match, and whether they hold nothing else."""
-        postings = self._postings
-        lists: list[list[Seq]] = []
-        plain = len(wanted.clauses) == 1 and len(wanted.clauses[0]) == 1
-        for clause in wanted.clauses:
-            found = [[postings[term] for term in terms if term in postings] for terms in clause]
-            lists += min(found, key=lambda per_key: sum(map(len, per_key)))
-        return plain, lists
-
-    def _descending(self, wanted: Filter, before: Seq) -> tuple[bool, Iterator[Seq]]:
+    def _descending(
+        self, wanted: Filter, before: Seq, limit: int, entries: Sequence[Entry]
+    ) -> Iterator[Seq]:
         if wanted.everything:
-            return True, (
-                seq for seq in range(before - 1, self.low - 1, -1) if seq in self._entries
-            )
-        plain, lists = self._lists(wanted)
-        return plain, _merge_down(lists, before, self.low)
+            return (seq for seq in range(before - 1, self.low - 1, -1) if seq in self._entries)
+        return self.index.descending(wanted, before, self.low, limit, entries)
 
-    def _ascending(self, wanted: Filter, since: Seq, work: int) -> tuple[bool, Iterator[Seq]]:
-        left = self.high - since
-        # Looking at every entry is cheaper than opening many posting lists for few entries.
-        if wanted.everything or left <= min(work, wanted.num_values):
-            return wanted.everything, iter(range(since + 1, self.high + 1))
-        plain, lists = self._lists(wanted)
-        return plain, _merge_up(lists, since)
+    def _ascending(self, wanted: Filter, since: Seq) -> Iterator[Seq]:
+        if wanted.everything:
+            return iter(range(since + 1, self.high + 1))
+        return self.index.ascending(wanted, since)
 
 
-def _merge_down(lists: list[list[Seq]], before: Seq, low: Seq) -> Iterator[Seq]:
-    """Yield the seqs of some ascending lists from `before` (exclusive) down to `low`, each once.
-
-    A heap of the lists' heads: only lists that contribute are ever read behind their end.
-    """
-    heads: list[tuple[Seq, int, int, list[Seq]]] = []
-    for number, seqs in enumerate(lists):
-        at = len(seqs) - 1 if seqs[-1] < before else bisect_left(seqs, before) - 1
-        if at >= 0 and seqs[at] >= low:
-            # The number keeps equal heads from comparing their lists.
-            heads.append((-seqs[at], number, at, seqs))
-    heapify(heads)
-    last = 0
-    while heads:
-        head, number, at, seqs = heads[0]
-        if head != last:
-            last = head
-            yield -head
-        at -= 1
-        if at >= 0 and seqs[at] >= low:
-            heapreplace(heads, (-seqs[at], number, at, seqs))
-        else:
-            heappop(heads)
-
-
-def _merge_up(lists: list[list[Seq]], since: Seq) -> Iterator[Seq]:
-    """Yield the seqs of some ascending lists after `since`, each once, in order."""
-    heads: list[tuple[Seq, int, int, list[Seq]]] = []
-    for number, seqs in enumerate(lists):
-        if seqs[-1] > since:
-            at = bisect_right(seqs, since)
-            heads.append((seqs[at], number, at, seqs))
-    heapify(heads)
-    last = since
-    while heads:
-        seq, number, at, seqs = heads[0]
-        if seq != last:
-            last = seq
-            yield seq
-        at += 1
-        if at < len(seqs):
-            heapreplace(heads, (seqs[at], number, at, seqs))
-        else:
-            heappop(heads)
+def _is_plain(wanted: Filter) -> bool:
+    """Tell whether every entry that has one of its terms matches."""
+    return wanted.everything or (len(wanted.clauses) == 1 and len(wanted.clauses[0]) == 1)

@@ -18,8 +18,9 @@ FLOORS = (
     ("jsonrpc", "log"),
     ("exchange",),
     ("event", "notifications"),
-    ("filters",),
-    ("matcher", "window", "stores.base"),
+    ("columns", "filters"),
+    ("index", "matcher", "stores.base"),
+    ("window",),
     ("search", "subscription", "stores", "stores.placing", "options", "walk"),
     ("view", "moving", "checking", "stores.memory", "stores.redis.*", "stores.sql.*"),
     ("catchup", "committer", "progress"),
@@ -42,7 +43,7 @@ FLOORS = (
 
 PURE = (
     "errors", "types", "limits", "cursor", "jsonrpc", "log", "event", "notifications", "filters",
-    "matcher", "window", "exchange", "units",
+    "columns", "index", "matcher", "window", "exchange", "units",
 )  # fmt: skip
 """They do no I/O, know no clock and no chance: values in, values out."""
 

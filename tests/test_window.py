@@ -1,5 +1,7 @@
 """streamd.window against a plain list."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import streamd.columns
+import streamd.index
 from streamd.filters import EVERYTHING, Clause, Filter
 from streamd.log import Entry
 from streamd.window import Window
@@ -42,6 +46,21 @@ FILTERS = st.lists(
     ),
     max_size=3,
 ).map(lambda some: Filter(tuple(some)))
+
+
+WAYS = st.tuples(st.sampled_from([0, 1, 32]), st.sampled_from([1, 2, 5, 512]), st.integers(0, 20))
+"""From how many values on columns are looked at, how many rows at a time, and until when."""
+
+
+@contextmanager
+def going(way: tuple[int, int, int]) -> Iterator[None]:
+    """Find candidates by columns, by posting lists, or first by these and then by those."""
+    with pytest.MonkeyPatch.context() as patch:
+        few, stretch, hopeless = way
+        patch.setattr(streamd.index, "_FEW", few)
+        patch.setattr(streamd.index, "_HOPELESS", hopeless)
+        patch.setattr(streamd.columns, "_STRETCH", stretch)
+        yield
 
 
 @dataclass
@@ -95,15 +114,30 @@ def play(steps: list[tuple[str, Any]], after: int = 0) -> tuple[Window, Model]:
     return window, model
 
 
-@given(STEPS, FILTERS, st.integers(0, 3), st.integers(0, 300), st.integers(1, 9), st.integers(0, 9))
-@settings(max_examples=150, deadline=None)
+@given(
+    STEPS,
+    FILTERS,
+    st.integers(0, 3),
+    st.integers(0, 300),
+    st.integers(1, 9),
+    st.integers(0, 9),
+    WAYS,
+)
+@settings(max_examples=300, deadline=None)
 def test_looking_backward_is_looking_at_the_list_from_its_end(
-    steps: list[tuple[str, Any]], wanted: Filter, after: int, back: int, limit: int, skip: int
+    steps: list[tuple[str, Any]],
+    wanted: Filter,
+    after: int,
+    back: int,
+    limit: int,
+    skip: int,
+    way: tuple[int, int, int],
 ) -> None:
     window, model = play(steps, after)
     before = model.high + 2 - back
     expected = [e for e in reversed(model.matching(wanted)) if e.seq < before]
-    found = window.backward(wanted, before, limit=limit, work=MANY, size=MANY, skip=skip)
+    with going(way):
+        found = window.backward(wanted, before, limit=limit, work=MANY, size=MANY, skip=skip)
     assert found.entries == expected[skip : skip + limit]
     assert found.skipped == min(skip, len(expected))
     if len(found.entries) == limit:
@@ -112,15 +146,21 @@ def test_looking_backward_is_looking_at_the_list_from_its_end(
         assert found.reached == model.low
 
 
-@given(STEPS, FILTERS, st.integers(1, 9), st.integers(1, 20), st.integers(1, 30))
-@settings(max_examples=150, deadline=None)
+@given(STEPS, FILTERS, st.integers(1, 9), st.integers(1, 20), st.integers(1, 30), WAYS)
+@settings(max_examples=200, deadline=None)
 def test_pages_backward_join_without_gap_or_repeat(
-    steps: list[tuple[str, Any]], wanted: Filter, limit: int, work: int, size: int
+    steps: list[tuple[str, Any]],
+    wanted: Filter,
+    limit: int,
+    work: int,
+    size: int,
+    way: tuple[int, int, int],
 ) -> None:
     window, model = play(steps)
     before, entries, pages = model.high + 1, list[Entry](), 0
     while True:
-        found = window.backward(wanted, before, limit=limit, work=work, size=size)
+        with going(way):
+            found = window.backward(wanted, before, limit=limit, work=work, size=size)
         pages += 1
         assert len(found.entries) <= limit
         assert found.looked <= work
@@ -134,17 +174,30 @@ def test_pages_backward_join_without_gap_or_repeat(
 
 
 @given(
-    STEPS, FILTERS, st.integers(0, 300), st.integers(1, 9), st.integers(1, 20), st.integers(1, 30)
+    STEPS,
+    FILTERS,
+    st.integers(0, 300),
+    st.integers(1, 9),
+    st.integers(1, 20),
+    st.integers(1, 30),
+    WAYS,
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_runs_forward_join_without_gap_or_repeat(
-    steps: list[tuple[str, Any]], wanted: Filter, back: int, limit: int, work: int, size: int
+    steps: list[tuple[str, Any]],
+    wanted: Filter,
+    back: int,
+    limit: int,
+    work: int,
+    size: int,
+    way: tuple[int, int, int],
 ) -> None:
     window, model = play(steps)
     since = start = max(model.low - 1, model.high - back)
     entries: list[Entry] = []
     while since < model.high:
-        found = window.forward(wanted, since, limit=limit, work=work, size=size)
+        with going(way):
+            found = window.forward(wanted, since, limit=limit, work=work, size=size)
         assert len(found.entries) <= limit
         assert len(found.entries) <= 1 or sum(len(e.body) for e in found.entries) <= size
         assert since < found.upto <= model.high, "no run may stand still"
@@ -169,7 +222,7 @@ def test_what_is_forgotten_and_swept_takes_no_room(steps: list[tuple[str, Any]])
     window.forget_below(model.high + 1)
     assert not window.sweep(MANY)
     assert window.size == len(window) == 0
-    assert all(window.frequency(term) == 0 for e in model.entries for term in e.terms)
+    assert all(window.index.frequency(term) == 0 for e in model.entries for term in e.terms)
 
 
 @given(STEPS, st.integers(0, 20_000))
@@ -203,7 +256,7 @@ def test_a_long_posting_list_loses_its_forgotten_half() -> None:
     for low in range(1, 1_000, 10):
         window.forget_below(low)
         window.sweep(10)
-        assert window.frequency("user:1") <= 2 * len(window) + 64
+        assert window.index.frequency("user:1") <= 2 * len(window) + 64
 
 
 def test_work_is_counted_by_candidates_alone() -> None:
@@ -223,31 +276,3 @@ def test_below_the_window_nothing_is_found_and_nothing_claimed(before: int) -> N
     found = window.backward(EVERYTHING, before, limit=5, work=5, size=5)
     assert found.entries == []
     assert found.reached >= min(before, window.low)
-
-
-def test_the_index_can_be_changed_by_itself() -> None:
-    window = Window()
-    for seq in range(1, 4):
-        window.append(Entry(seq, 0, ("user:1",), b""))
-    for _ in range(2):
-        window.unpost("user:1", 2)
-        window.post("user:2", 3)
-        window.post("user:2", 1)
-        window.unpost("user:3", 1)
-    assert [(term, window.places(term)) for term in window.terms()] == [
-        ("user:1", [1, 3]),
-        ("user:2", [1, 3]),
-    ]
-    assert [window.posted("user:1", seq) for seq in range(5)] == [False, True, False, True, False]
-    for seq in (1, 3):
-        window.unpost("user:2", seq)
-    assert window.terms() == ["user:1"]
-
-
-def test_a_posting_list_that_is_rewound_to_what_was_swept_is_gone() -> None:
-    window = Window()
-    for seq in (1, 2):
-        window.append(Entry(seq, 0, ("user:1",), b""))
-    window.trim(1, MANY, MANY)
-    window.rewind(1)
-    assert window.terms() == []

@@ -231,13 +231,13 @@ class _MemoryUpkeep(Upkeep):
             Posting(term, entry.seq)
             for entry in entries
             for term in entry.terms
-            if not self._log.posted(term, entry.seq)
+            if not self._log.index.posted(term, entry.seq)
         ]
 
     async def postings(self) -> AsyncGenerator[list[Posting]]:
         some: list[Posting] = []
-        for term in self._log.terms():
-            for seq in list(self._log.places(term)):
+        for term in self._log.index.terms():
+            for seq in list(self._log.index.places(term)):
                 some.append(Posting(term, seq))
                 if len(some) == _RUN_ENTRIES:
                     yield some
@@ -249,6 +249,6 @@ class _MemoryUpkeep(Upkeep):
         for term, seq in postings:
             entry = self._log.get(seq)
             if entry is not None and term in entry.terms:
-                self._log.post(term, seq)
+                self._log.index.post(term, seq)
             else:
-                self._log.unpost(term, seq)
+                self._log.index.unpost(term, seq)

@@ -37,11 +37,11 @@ class _Memory:
 
     async def post(self, postings: Sequence[Posting]) -> None:
         for posting in postings:
-            self._log.post(*posting)
+            self._log.index.post(*posting)
 
     async def unpost(self, postings: Sequence[Posting]) -> None:
         for posting in postings:
-            self._log.unpost(*posting)
+            self._log.index.unpost(*posting)
 
     async def write(self, entry: Entry) -> None:
         self._log._entries[entry.seq] = entry
