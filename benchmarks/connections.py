@@ -8,7 +8,7 @@ from benchmarks.figures import Figure, Outcome, Scale
 from benchmarks.paced import fill
 from benchmarks.processes import Served, streamd
 
-__all__ = ["handshakes", "idle"]
+__all__ = ["USERS", "handshakes", "idle"]
 
 USERS = 100_000
 """Of whom everybody has their own 200 friends."""

@@ -96,6 +96,7 @@ def latency(scale: Scale) -> Iterator[Outcome]:
             what=f"insert → push through Redis, {load}: {name}",
             unit="ms",
             rounds=[quantile(some, part) * 1e3 for some in late],
+            headline=True,
             at_most=goal,
         )
     yield Figure(

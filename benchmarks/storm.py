@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.clients import Client, Clients, befriended, subscribe
+from benchmarks.connections import USERS
 from benchmarks.figures import Figure, Outcome, Scale
 from benchmarks.paced import EVENT, Lateness, Plan, author, listen, processes, produce, quantile
 from benchmarks.processes import streamd
@@ -14,11 +15,10 @@ from benchmarks.processes import streamd
 if TYPE_CHECKING:
     import redis
 
-__all__ = ["storm"]
+__all__ = ["Readers", "storm"]
 
 _RATE = 1_000
 _CLIENTS = 9_000
-_USERS = 100_000
 _ROUND = 25.0
 _QUICK_ROUND = 5.0
 """Seconds from storm to storm."""
@@ -40,11 +40,11 @@ class _Reader:
     live: bool = False
 
 
-class _Readers:
+class Readers:
     """All clients, each with its own friends."""
 
     def __init__(self, port: int, many: int) -> None:
-        self.readers = [_Reader(befriended(number, _USERS)) for number in range(many)]
+        self.readers = [_Reader(befriended(number, USERS)) for number in range(many)]
         self.clients = Clients(port, self._take)
         self.live = 0
 
@@ -100,7 +100,7 @@ class _Readers:
         """Raise SystemExit unless everybody has received what is theirs of all events, once and in order."""
         by_user: dict[int, list[int]] = {}
         for number in range(events):
-            by_user.setdefault(author(number, _USERS), []).append(number)
+            by_user.setdefault(author(number, USERS), []).append(number)
         for number, reader in enumerate(self.readers):
             theirs = sorted(n for friend in reader.friends for n in by_user.get(friend, ()))
             if list(reader.numbers) != theirs:
@@ -147,11 +147,11 @@ def storm(scale: Scale) -> Iterator[Outcome]:
     redis = RedisServer().start()
     try:
         with streamd(redis.url) as served, processes(2) as pool:
-            readers = _Readers(served.port, many)
+            readers = Readers(served.port, many)
             readers.come(at_once=64)
-            plan = Plan(_RATE, time.monotonic() + 1, scale.rounds * each, _USERS)
+            plan = Plan(_RATE, time.monotonic() + 1, scale.rounds * each, USERS)
             end = plan.begin + plan.seconds
-            healthy = [befriended(-number, _USERS, _HEALTHY_FRIENDS) for number in range(1, 21)]
+            healthy = [befriended(-number, USERS, _HEALTHY_FRIENDS) for number in range(1, 21)]
             meters = pool.submit(listen, served.port, healthy, end + 1)
             producer = pool.submit(produce, served.port, plan)
             seen = _storms(readers, _Calls(redis.client), plan.begin, scale.rounds, each)
@@ -165,7 +165,7 @@ def storm(scale: Scale) -> Iterator[Outcome]:
     yield from _figures(many, seen, lateness)
 
 
-def _storms(readers: _Readers, calls: _Calls, first: float, rounds: int, each: float) -> _Seen:
+def _storms(readers: Readers, calls: _Calls, first: float, rounds: int, each: float) -> _Seen:
     seen = _Seen()
     for number in range(rounds):
         cut = first + number * each + _CALM
@@ -198,6 +198,7 @@ def _figures(many: int, seen: _Seen, lateness: Lateness) -> Iterator[Outcome]:
         what=f"{what}: until all are live again",
         unit="s",
         rounds=[end - begin for begin, end in seen.spans],
+        headline=True,
     )
     during = [lateness.between(begin, end) for begin, end in seen.spans]
     before = [lateness.between(begin - _CALM / 2, begin) for begin, _ in seen.spans]
