@@ -65,6 +65,7 @@ def _peer(scale: Scale, lists: AwesomeStream) -> Iterator[Figure]:
             what=f"AwesomeStream's lists in Redis, {what}",
             unit="events/s",
             rounds=repeat(scale, once),
+            headline=True,
         )
 
 
@@ -125,6 +126,7 @@ def _measure(
         unit="events/s",
         rounds=rates,
         at_least=goal,
+        headline=True,
     )
     for who, taken in costs.items():
         yield Figure(

@@ -96,6 +96,7 @@ def _compare(
             unit="µs",
             rounds=[each / matches * 1e6 for each in taken],
             at_most=1.0 if which == "many" else None,
+            headline=which == "many",
         )
     yield Figure(
         name=f"{name}.ratio",
@@ -103,4 +104,5 @@ def _compare(
         unit="ratio",
         rounds=ratios(warm[1], warm[0]),
         at_most=most,
+        headline=True,
     )

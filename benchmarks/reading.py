@@ -202,10 +202,12 @@ def _times(users: Users, taken: dict[str, _Taken]) -> Iterator[Figure]:
 
 
 def _quotients(users: Users, taken: dict[str, _Taken]) -> Iterator[Figure]:
+    # Of many users, most have done nothing yet in the short log, and little in the long one.
+    few = users.count == _USERS[0]
     for name, what, above, below, most in (
-        ("union", "newest of friends ÷ ZUNIONSTORE", "friends", "union", 1 / 40),
+        ("union", "newest of friends ÷ ZUNIONSTORE", "friends", "union", 1 / 40 if few else None),
         ("kind", "one kind of theirs ÷ all", "kind", "friends", 3.0),
-        ("length", f"{_LONG:,} events ÷ {_SHORT:,}", "friends", "short", 1.3),
+        ("length", f"{_LONG:,} events ÷ {_SHORT:,}", "friends", "short", 1.3 if few else None),
     ):
         name, what = f"redis.{users.count}.{name}.ratio", f"Redis: {what}, {users.count:,} users"
         over, under = taken[above], taken[below]
@@ -246,5 +248,10 @@ def _figure(
     name: str, what: str, unit: str, rounds: list[float], scale: float, most: float | None = None
 ) -> Figure:
     return Figure(
-        name=name, what=what, unit=unit, rounds=[each * scale for each in rounds], at_most=most
+        name=name,
+        what=what,
+        unit=unit,
+        rounds=[each * scale for each in rounds],
+        at_most=most,
+        headline=most is not None,
     )
