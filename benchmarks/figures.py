@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -128,7 +129,8 @@ def _version(program: list[str]) -> str | None:
         said = subprocess.run(program, capture_output=True, text=True, timeout=10, check=False)
     except OSError:
         return None
-    return (said.stdout or said.stderr).strip().splitlines()[0]
+    found = re.search(r"\d+(\.\d+)+", said.stdout or said.stderr)
+    return found and found[0]
 
 
 def _cpu() -> str:

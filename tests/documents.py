@@ -5,13 +5,25 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from streamd.config import LIMITS, Settings
 from streamd.limits import Limits
 
-__all__ = ["README", "ROOT", "generated", "limits_table", "settings_table", "shown", "table"]
+__all__ = [
+    "README",
+    "ROOT",
+    "figures_table",
+    "generated",
+    "limits_table",
+    "settings_table",
+    "shown",
+    "table",
+]
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results.json"
 
 
 def shown(default: Any) -> str:
@@ -46,9 +58,48 @@ def limits_table() -> str:
     return _table(("limit", "default", "of what"), rows)
 
 
+def figures_table(results: dict[str, Any]) -> str:
+    """Return the main figures of a run of the benchmarks: those with a goal say whether they reached it."""
+    rows = [
+        (
+            each["what"],
+            f"{_digits(each['median'])} {each['unit']}".rstrip(),
+            f"{_digits(each['least'])}–{_digits(each['most'])}",
+            _goal(each),
+        )
+        for each in results["figures"]
+        if each["headline"] or each["holds"] is not None
+    ]
+    return _table(("figure", "median", "least–most", "goal"), rows)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+
+
+def _goal(figure: dict[str, Any]) -> str:
+    if figure["holds"] is None:
+        return ""
+    least = figure["at_least"]
+    goal = f"≥ {least:g}" if least is not None else f"≤ {figure['at_most']:g}"
+    return f"{goal}: {'reached' if figure['holds'] else '**missed**'}"
+
+
+def _results() -> str:
+    results = orjson.loads(RESULTS.read_bytes())
+    machine = dict(results["machine"])
+    told = [f"{name} {said}" for name, said in machine.items() if name not in ("date", "cpu")]
+    skipped = [f"- {each['name']}: {each['why']}\n" for each in results["skipped"]]
+    heading = f"{machine['date']}, {machine['cpu']}; {', '.join(told)}.\n\n"
+    return "".join(
+        [heading, figures_table(results), *(["\nSkipped:\n\n", *skipped] if skipped else [])]
+    )
+
+
 def generated(text: str) -> str:
     """Return the README with its tables as the code has them."""
-    for name, content in (("settings", settings_table()), ("limits", limits_table())):
+    tables = {"settings": settings_table(), "limits": limits_table(), "figures": _results()}
+    for name, content in tables.items():
         between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
         assert between.search(text), f"there is no place for the {name}"
         text = between.sub(lambda match, content=content: match[1] + content + match[2], text)
