@@ -1,12 +1,14 @@
 """The ASGI application of one worker process: made of settings, it opens and closes with uvicorn's lifespan."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import signal
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from streamd.collector import rare_collections
 from streamd.config import Settings
 from streamd.errors import StartupError
 from streamd.logs import set_up_logs
@@ -25,8 +27,10 @@ class Application:
     It can be pickled before it is opened: that is how it gets into worker processes.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, alone: bool = False) -> None:
+        """Prepare; if it is `alone`, the process is for nothing else, and its garbage collector may be set."""
         self.settings = settings
+        self._alone = alone
         self.failure: Exception | None = None
         """Why it did not open."""
         self.gate: Gate | None = None
@@ -56,9 +60,10 @@ class Application:
             return
         state["gate"] = self.gate
         self._mind_supervisor()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.aclose()
+        async with rare_collections() if self._alone else contextlib.nullcontext():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
     @property

@@ -196,7 +196,7 @@ def _restored_signals() -> Generator[None]:
 def _serve_here(
     settings: Settings, sockets: list[socket.socket], on_started: Callable[[], None]
 ) -> None:
-    config = _Config(Application(settings))
+    config = _Config(Application(settings, alone=True))
 
     async def run() -> None:
         server = _Server(config, signals=True)
@@ -218,7 +218,7 @@ def _serve_in_workers(
         # Whoever comes before the workers are up waits for them.
         listener.listen(_BACKLOG)
     on_started()
-    supervisor = Multiprocess(_Config(Application(settings)), sockets)
+    supervisor = Multiprocess(_Config(Application(settings, alone=True)), sockets)
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise StartupError("a worker process did not start; the lines above say why")

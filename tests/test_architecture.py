@@ -13,7 +13,7 @@ ROOT = Path(streamd.__file__).parent
 TESTS = Path(__file__).parent
 
 FLOORS = (
-    ("errors", "types", "logs", "outbox", "units"),
+    ("collector", "errors", "types", "logs", "outbox", "turns", "units"),
     ("limits", "cursor"),
     ("jsonrpc", "log"),
     ("exchange",),
