@@ -1,6 +1,7 @@
 """Telling connections how far they have got, though nothing matched."""
 
 import asyncio
+import logging
 from collections.abc import Collection
 
 from streamd import notifications
@@ -9,6 +10,8 @@ from streamd.subscription import Peer, State
 from streamd.view import View
 
 __all__ = ["Progress"]
+
+logger = logging.getLogger("streamd.progress")
 
 _BEAT = 1.0
 """Seconds between looks for connections that are due."""
@@ -29,17 +32,26 @@ class Progress:
 
     async def beat(self, peers: Collection[Peer]) -> None:
         """Serve until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(_BEAT)
+                await self._tell_due(list(peers))
+        except Exception:
+            # It ends by cancellation only: anything else is a defect, and must be seen.
+            logger.critical(
+                "telling of progress has ended; quiet connections lose their places", exc_info=True
+            )
+            raise
+
+    async def _tell_due(self, peers: list[Peer]) -> None:
         clock = asyncio.get_running_loop().time
-        while True:
-            await asyncio.sleep(_BEAT)
-            some = list(peers)
-            for first in range(0, len(some), _SLICE):
-                async with self._between_batches:
-                    now = clock()
-                    for peer in some[first : first + _SLICE]:
-                        if self.due(peer, now):
-                            self.tell(peer, now)
-                await asyncio.sleep(0)
+        for first in range(0, len(peers), _SLICE):
+            async with self._between_batches:
+                now = clock()
+                for peer in peers[first : first + _SLICE]:
+                    if self.due(peer, now):
+                        self.tell(peer, now)
+            await asyncio.sleep(0)
 
     def due(self, peer: Peer, now: float) -> bool:
         """Tell whether a connection is to hear of its place; one that has a backlog is not, unasked."""
