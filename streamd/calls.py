@@ -18,7 +18,7 @@ Work = Coroutine[Any, Any, None]
 
 
 class Answer(Protocol):
-    """Where the outcome of one call goes: exactly one of these is called, once."""
+    """Where the outcome of one call goes: either `result` or `error` is called, once."""
 
     def result(
         self,
@@ -30,6 +30,9 @@ class Answer(Protocol):
 
     def error(self, error: CallError) -> None:
         """Answer with an error."""
+
+    def check(self) -> None:
+        """Raise LimitExceeded if there is no room for what would have to be read: the batch is full."""
 
 
 class Caller(Protocol):

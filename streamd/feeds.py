@@ -10,6 +10,7 @@ from streamd.log import Page
 from streamd.queries import check_size, cursor_json, entry_json
 from streamd.stores.base import Bounds, Stream
 from streamd.subscription import Subscription
+from streamd.turns import Turns
 from streamd.types import Seq
 from streamd.view import View
 
@@ -22,7 +23,8 @@ _START = "start"
 class Feeds:
     """Open subscriptions at a place in the log and hand them to the hub."""
 
-    def __init__(self, stream: Stream, view: View, hub: Hub) -> None:
+    def __init__(self, stream: Stream, view: View, hub: Hub, turns: Turns) -> None:
+        self._turns = turns
         self._keys = stream.keys
         self._limits = stream.limits
         self._view = view
@@ -58,12 +60,14 @@ class Feeds:
                     self._answer_resumed(sub, place, answer)
                     return
             async with caller.turn():
-                page = await self._snapshot(sub.wanted, backfill)
-                while page.state.chain != self._view.chain:  # Forked while it was read.
-                    page = await self._snapshot(sub.wanted, backfill)
                 if backfill:
-                    check_size(page, backfill, self._limits)
-                self._answer_snapshot(sub, page, reason, answer)
+                    answer.check()
+                shown = False
+                while not shown:
+                    page = await self._snapshot(sub.wanted, backfill)
+                    if backfill:
+                        check_size(page, backfill, self._limits)
+                    shown = await self._turns.do(self._answer_snapshot, sub, page, reason, answer)
         except BaseException:
             self._hub.abandon(sub)
             raise
@@ -92,7 +96,10 @@ class Feeds:
 
     def _answer_snapshot(
         self, sub: Subscription, page: Page, reason: str | None, answer: Answer
-    ) -> None:
+    ) -> bool:
+        """Answer with a page; not if the log was forked since it was read."""
+        if page.state.chain != self._view.chain:
+            return False
         live = self._place(sub, page.state.head)
         entries = [
             entry_json(entry, self._view.cursor(entry.seq)) for entry in reversed(page.entries)
@@ -111,6 +118,7 @@ class Feeds:
             ),
             answer,
         )
+        return True
 
     def _place(self, sub: Subscription, place: Seq) -> bytes:
         """Put the cursor of a subscription; return as JSON whether it is live from the start."""

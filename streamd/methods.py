@@ -16,6 +16,7 @@ from streamd.inserts import Inserts
 from streamd.jsonrpc import Call, to_json
 from streamd.queries import Queries
 from streamd.stores.base import Stream
+from streamd.turns import Turns
 from streamd.view import View
 
 __all__ = ["METHODS", "Methods"]
@@ -80,9 +81,11 @@ def _bind(method: _Method, given: dict[str, Any] | list[Any]) -> Params:
 class Methods:
     """Answer calls from the view, the hub and the committer of one worker."""
 
-    def __init__(self, stream: Stream, view: View, hub: Hub, committer: Committer) -> None:
-        inserts, queries = Inserts(stream, committer), Queries(stream, view)
-        feeds = Feeds(stream, view, hub)
+    def __init__(
+        self, stream: Stream, view: View, hub: Hub, committer: Committer, turns: Turns
+    ) -> None:
+        inserts, queries = Inserts(stream, committer), Queries(stream, view, turns)
+        feeds = Feeds(stream, view, hub, turns)
         self._stream = stream
         self._view = view
         self._handlers: dict[str, Callable[[Caller, Params, Answer], Work | None]] = {

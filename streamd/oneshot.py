@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from streamd import jsonrpc
 from streamd.errors import CallError
@@ -10,6 +11,7 @@ from streamd.exchange import Exchange, Reply
 from streamd.limits import Limits
 from streamd.methods import Methods
 from streamd.subscription import Peer
+from streamd.turns import Turns
 
 __all__ = ["OneShot"]
 
@@ -35,42 +37,49 @@ class _Outcome:
         if not self.future.done():
             self.future.set_exception(error)
 
+    def check(self) -> None:
+        """There is one answer, and room for it."""
+
 
 class OneShot:
     """Call methods for somebody who can't be pushed to."""
 
     peer: Peer | None = None
 
-    def __init__(self, methods: Methods, limits: Limits) -> None:
+    def __init__(self, methods: Methods, limits: Limits, turns: Turns) -> None:
         self._methods = methods
         self._limits = limits
+        self._turns = turns
         self._lane = asyncio.Lock()
 
     async def call(self, call: jsonrpc.Call) -> bytes:
         """Return the result of one call as JSON, or raise its CallError."""
         outcome = _Outcome()
-        work = self._methods.start(call, self, outcome)
+        work = await self._turns.do(self._methods.start, call, self, outcome)
         if work is not None:
             await work
         return await outcome.future
 
     async def post(self, body: bytes) -> bytes:
         """Return the answer to a message; nothing if it has only notifications."""
-        incoming = jsonrpc.parse(body, self._limits)
+        incoming = await self._turns.do(jsonrpc.parse, body, self._limits)
         sent: list[bytes] = []
-        exchange = Exchange(incoming, self._limits.answer_bytes, sent.append, lambda: None)
+        answered = asyncio.Semaphore(0)
+        exchange = Exchange(incoming, self._limits.answer_bytes, sent.append, answered.release)
         # All are begun before the first is waited for: as on a connection.
-        await asyncio.gather(*[self._settle(exchange, call) for call in incoming.calls])
+        tasks = await self._turns.each(partial(self._begin, exchange), incoming.calls)
+        try:
+            for _ in tasks:
+                await answered.acquire()
+        finally:
+            for task in tasks:
+                if task is not None:
+                    task.cancel()
         return sent[0] if sent else b""
 
-    async def _settle(self, exchange: Exchange, call: jsonrpc.Call) -> None:
-        answer = Reply(exchange, call.id)
-        try:
-            result = await self.call(call)
-        except CallError as error:
-            answer.error(error)
-        else:
-            answer.result(result)
+    def _begin(self, exchange: Exchange, call: jsonrpc.Call) -> asyncio.Task[None] | None:
+        work = self._methods.start(call, self, Reply(exchange, call.id))
+        return None if work is None else asyncio.create_task(work, name="one shot: call")
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

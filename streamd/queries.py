@@ -7,6 +7,7 @@ from streamd.filters import Filter, parse_filter
 from streamd.limits import Limits
 from streamd.log import Entry, Page
 from streamd.stores.base import Bounds, Stream
+from streamd.turns import Turns
 from streamd.types import Seq
 from streamd.view import View
 
@@ -32,7 +33,8 @@ def check_size(page: Page, limit: int, limits: Limits) -> None:
 class Queries:
     """Answer from the view, as of a moment after the call began."""
 
-    def __init__(self, stream: Stream, view: View) -> None:
+    def __init__(self, stream: Stream, view: View, turns: Turns) -> None:
+        self._turns = turns
         self._keys = stream.keys
         self._limits = stream.limits
         self._view = view
@@ -58,12 +60,17 @@ class Queries:
             return
         await self._view.fresh()
         async with caller.turn():
+            answer.check()
             page = await self._view.newest(wanted, self._bounds(end - start, start))
             if page.exhausted:
                 work = self._limits.query_work
                 raise LimitExceeded("query_work", work, work + 1)
             check_size(page, end - start, self._limits)
-            answer.result(b"[%b]" % b",".join([entry.body for entry in page.entries]))
+            await self._turns.do(self._show_items, page, answer)
+
+    @staticmethod
+    def _show_items(page: Page, answer: Answer) -> None:
+        answer.result(b"[%b]" % b",".join([entry.body for entry in page.entries]))
 
     def history(self, caller: Caller, params: Params, answer: Answer) -> Work:
         wanted = parse_filter(params.get("filter", {}), self._keys, self._limits)
@@ -79,16 +86,20 @@ class Queries:
         if before is not None and not self._is_before(before):
             raise InvalidParams("before belongs to a part of the log that was lost", reason="epoch")
         async with caller.turn():
+            answer.check()
             seq = None if before is None else before.seq
             page = await self._view.newest(wanted, self._bounds(limit), seq)
-            # The chain of the moment it was read names the entries, whatever came since.
-            chain = page.state.chain
-            entries, last = self._fit(page)
             upto = page.state.head if seq is None else max(min(page.state.head, seq - 1), 0)
-            answer.result(
-                b'{"entries":[%b],"before":%b,"cursor":%b}'
-                % (b",".join(entries), cursor_json(chain, last), cursor_json(chain, upto))
-            )
+            await self._turns.do(self._show_history, page, upto, answer)
+
+    def _show_history(self, page: Page, upto: Seq, answer: Answer) -> None:
+        # The chain of the moment it was read names the entries, whatever came since.
+        chain = page.state.chain
+        entries, last = self._fit(page)
+        answer.result(
+            b'{"entries":[%b],"before":%b,"cursor":%b}'
+            % (b",".join(entries), cursor_json(chain, last), cursor_json(chain, upto))
+        )
 
     def _is_before(self, before: Cursor) -> bool:
         """Tell whether what lies before this place is known: by its own name, or by that of the place before.

@@ -14,12 +14,12 @@ from streamd.limits import Limits
 from streamd.methods import Methods
 from streamd.outbox import Outbox
 from streamd.subscription import Peer
+from streamd.turns import Turns
 
 __all__ = ["Session"]
 
-_AT_A_TIME = 32
-_BYTES_AT_A_TIME = 64 << 10
-"""Calls of one peer that are begun before others have their turn, and the bytes of their messages."""
+_TASK = 50e-6
+"""Seconds that the first step of a call's task takes, roughly: the loop does it after all those that began one."""
 
 
 class Session:
@@ -31,7 +31,7 @@ class Session:
 
     __slots__ = (
         "_backlog", "_calls", "_closed", "_draining", "_hub", "_lane", "_limits", "_methods", "_outbox",
-        "_scheduled", "_set_reading", "_tasks", "in_flight", "peer",
+        "_scheduled", "_set_reading", "_tasks", "_turns", "in_flight", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -41,15 +41,17 @@ class Session:
         limits: Limits,
         outbox: Outbox,
         set_reading: Callable[[bool], None],
+        turns: Turns,
     ) -> None:
         self._methods = methods
         self._hub = hub
         self._limits = limits
         self._outbox = outbox
         self._set_reading = set_reading
+        self._turns = turns
         # Most peers never wait for anything: what they would need for it is made when they do.
         self._backlog: deque[bytes] | None = None
-        self._calls: deque[tuple[jsonrpc.Call, Exchange, int]] | None = None
+        self._calls: deque[tuple[jsonrpc.Call, Exchange]] | None = None
         self._lane: asyncio.Lock | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
         self._scheduled = False
@@ -112,33 +114,21 @@ class Session:
         waiting = self._backlog is not None or self._calls is not None
         if waiting and not self._scheduled and not self._outbox.paused:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._work_off)
+            self._turns.add(self._work_off)
 
-    def _work_off(self) -> None:
-        """Begin what waits, in order, as much as one turn allows."""
-        self._scheduled = False
-        begun = size = 0
-        while not self._outbox.paused and begun < _AT_A_TIME and size < _BYTES_AT_A_TIME:
+    def _work_off(self) -> bool:
+        """Begin the next of what waits; tell whether the one after it may be begun, too."""
+        if not self._outbox.paused:
             if self._calls:
-                call, exchange, share = self._calls.popleft()
-                self._begin(call, exchange)
-                size += share
+                self._begin(*self._calls.popleft())
             elif self._backlog and not self._is_full():
-                message = self._backlog.popleft()
-                self._open(message)
-                size += len(message) if not self._calls else 0
-            else:
-                break
-            begun += 1
-        if not self._closed:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        if self._calls or (self._backlog and not self._is_full()):
-            self._schedule()
-        elif not self._backlog:
+                self._open(self._backlog.popleft())
+        more = bool(self._calls or (self._backlog and not self._is_full()))
+        self._scheduled = more and not self._outbox.paused
+        if not more and not self._backlog and not self._closed:
             self._backlog = self._calls = None
             self._set_reading(True)
+        return self._scheduled
 
     def _open(self, message: bytes) -> None:
         """Begin the call of a message; those of a batch are begun in turns."""
@@ -149,8 +139,7 @@ class Session:
             for call in incoming.calls:
                 self._begin(call, exchange)
         elif incoming.calls:
-            share = len(message) // len(incoming.calls)
-            self._calls = deque((call, exchange, share) for call in incoming.calls)
+            self._calls = deque((call, exchange) for call in incoming.calls)
 
     def _begin(self, call: jsonrpc.Call, exchange: Exchange) -> None:
         answer = Reply(exchange, call.id)
@@ -164,6 +153,7 @@ class Session:
     def _start(self, call: jsonrpc.Call, answer: Reply) -> None:
         work = self._methods.start(call, self, answer)
         if work is not None:
+            self._turns.spend(_TASK)
             self._spawn(work)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -12,6 +12,7 @@ from streamd.limits import Limits
 from streamd.log import LogState, Page, Run
 from streamd.search import search
 from streamd.stores.base import Bounds, Store
+from streamd.turns import Turns
 from streamd.types import Seq
 from streamd.window import Window
 
@@ -81,8 +82,9 @@ class View:
     `position` is the place up to which the tail was followed: chain, floor and window are as of it.
     """
 
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(self, store: Store, limits: Limits, turns: Turns | None = None) -> None:
         self._store = store
+        self._turns = Turns() if turns is None else turns
         self._limits = limits
         self._head = SharedRead(store.state)
         self._waiting: dict[asyncio.Future[None], Seq] = {}
@@ -220,7 +222,7 @@ class View:
         """Return the newest matches as of `position`; see stores.base.Store.newest."""
         state = self.state
         before = state.head + 1 if before is None else min(before, state.head + 1)
-        found = await search(self.window, wanted, before, bounds)
+        found = await search(self.window, wanted, before, bounds, self._turns)
         if self.chain != state.chain:
             return await self._again(wanted, bounds, before)
         full = len(found.entries) >= bounds.limit

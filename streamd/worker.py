@@ -14,6 +14,7 @@ from streamd.oneshot import OneShot
 from streamd.outbox import Outbox
 from streamd.session import Session
 from streamd.stores.base import Store, Stream
+from streamd.turns import Turns
 from streamd.view import View
 
 __all__ = ["Worker"]
@@ -30,10 +31,13 @@ class Worker:
     def __init__(self, store: Store, stream: Stream) -> None:
         self.stream = stream
         self._store = store
-        self._view = View(store, stream.limits)
+        self.turns = Turns()
+        """For what peers send: who inserts does not wait behind those who search."""
+        reads = Turns()
+        self._view = View(store, stream.limits, reads)
         self._hub = Hub(self._view, stream.limits)
         self._committer = Committer(store, stream.limits.store_deadline)
-        self._methods = Methods(stream, self._view, self._hub, self._committer)
+        self._methods = Methods(stream, self._view, self._hub, self._committer, reads)
         self._watching: asyncio.Task[None] | None = None
         self.ready = False
         """Whether it can serve: the store answers, and the tail moves."""
@@ -80,12 +84,17 @@ class Worker:
 
     def session(self, outbox: Outbox, set_reading: Callable[[bool], None]) -> Session:
         """Begin the conversation with a peer that can be pushed to."""
-        return Session(self._methods, self._hub, self.stream.limits, outbox, set_reading)
+        return Session(
+            self._methods, self._hub, self.stream.limits, outbox, set_reading, self.turns
+        )
 
     async def post(self, body: bytes) -> bytes:
         """Answer a message of a caller that can't be pushed to; nothing if it has only notifications."""
-        return await OneShot(self._methods, self.stream.limits).post(body)
+        return await self._one_shot().post(body)
 
     async def call(self, method: str, params: dict[str, Any] | list[Any]) -> bytes:
         """Return the result of one call as JSON, or raise its CallError."""
-        return await OneShot(self._methods, self.stream.limits).call(Call(method, params, b"0"))
+        return await self._one_shot().call(Call(method, params, b"0"))
+
+    def _one_shot(self) -> OneShot:
+        return OneShot(self._methods, self.stream.limits, self.turns)

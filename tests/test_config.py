@@ -99,9 +99,7 @@ def test_lists(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False)])
-def test_switches(
-    text: str, value: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_switches(text: str, value: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert load_settings().compression is False
     file = tmp_path / "streamd.toml"
     file.write_text("compression = true\n")

@@ -3,8 +3,10 @@
 from typing import Any
 
 import orjson
+import pytest
 
 from streamd import jsonrpc
+from streamd.errors import LimitExceeded
 from streamd.exchange import Exchange, Reply
 from streamd.limits import Limits
 from tests.parts import call, note
@@ -72,3 +74,34 @@ def test_what_follows_an_answer_follows_it() -> None:
     assert order == []
     Reply(exchange, b"2").result(b"2", then=lambda: order.append("then 2"))
     assert order == ["sent", "then 1", "then 2"]
+
+
+def test_what_follows_one_answer_and_fails_does_not_keep_the_others_from_theirs() -> None:
+    sent = Sent()
+    followed: list[int] = []
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    exchange, calls = sent.exchange([call(1), call(2), call(3)])
+    Reply(exchange, calls[0].id).result(b"1", then=lambda: followed.append(1))
+    Reply(exchange, calls[1].id).result(b"2", then=fail)
+    with pytest.raises(ExceptionGroup):
+        Reply(exchange, calls[2].id).result(b"3", then=lambda: followed.append(3))
+    assert followed == [1, 3]
+    # Who hears of the failure may answer with an error: the call has had its answer.
+    Reply(exchange, calls[2].id).result(b"4")
+    assert len(sent.messages) == 1
+    assert sent.settled == 3
+
+
+def test_once_an_answer_was_too_large_nothing_more_is_to_be_read() -> None:
+    sent = Sent()
+    exchange, calls = sent.exchange([call(1), call(2), call(3)], limit=1_000)
+    Reply(exchange, calls[0].id).result(b'"%b"' % (b"x" * 600))
+    exchange.check()
+    Reply(exchange, calls[1].id).result(b'"%b"' % (b"x" * 600))
+    with pytest.raises(LimitExceeded) as caught:
+        exchange.check()
+    Reply(exchange, calls[2].id).result(b"3")
+    assert sent.messages[0][1]["error"]["data"] == caught.value.to_json()["data"]

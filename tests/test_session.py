@@ -1,10 +1,13 @@
 """streamd.session: one peer's conversation, its order, and what it may cost."""
 
 import asyncio
+from itertools import pairwise
+from typing import Any
 
 import orjson
 import pytest
 
+import streamd.turns
 from tests.parts import Client, GatedStore, call, note, serving, turns
 
 # Answers.
@@ -182,7 +185,9 @@ async def test_large_answers_are_held_one_at_a_time() -> None:
         assert client.transport.most_unsent < 110_000
 
 
-async def test_large_messages_that_wait_are_begun_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_that_wait_are_begun_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamd.turns, "_ALLOWANCE", 1e-9)
+    monkeypatch.setattr(streamd.turns, "_SHARE", 0)
     async with serving() as worker:
         client = Client(worker)
         client.transport.stall()
@@ -195,7 +200,8 @@ async def test_large_messages_that_wait_are_begun_in_turns(monkeypatch: pytest.M
         while not begun or begun[-1] < 20:
             await asyncio.sleep(0)
             begun.append(len(client.transport.messages))
-        assert begun[0] <= 2
+        assert begun == sorted(begun)
+        assert max(after - before for before, after in pairwise([0, *begun])) == 1
         assert [m["id"] for m in client.transport.messages] == list(range(20))
 
 
@@ -273,3 +279,52 @@ async def test_draining_answers_what_is_begun_and_refuses_what_comes() -> None:
         assert client.transport.sent("shutdown") == [{"reconnect_after_ms": 1234}]
         methods = [m.get("method") for m in client.transport.messages]
         assert methods.index("progress") < methods.index("shutdown")
+
+
+# Sharing the loop.
+
+
+async def test_calls_of_many_peers_are_begun_in_turns_and_a_ping_waits_for_one_step_of_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streamd.turns, "_ALLOWANCE", 1e-9)
+    monkeypatch.setattr(streamd.turns, "_SHARE", 0)
+    async with serving() as worker:
+        busy = [Client(worker) for _ in range(5)]
+        for client in busy:
+            client.send([call(n) for n in range(20)])
+        other = Client(worker)
+        other.send([call("mine")])
+        await turns(7)
+        assert other.answers("mine")
+        assert not any(client.transport.messages for client in busy)
+        await turns(200)
+        assert all(len(client.transport.messages[0]) == 20 for client in busy)
+
+
+async def test_a_full_batch_reads_no_further() -> None:
+    async with serving(answer_bytes=50_000) as worker:
+        reads = 0
+        newest = worker._view.newest
+
+        async def counted(*args: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await newest(*args)
+
+        worker._view.newest = counted  # type: ignore[method-assign]
+        client = Client(worker)
+        for n in range(5):
+            await client.call("insert", {"event": {"user": n, "text": "x" * 5_000}})
+        batch = [call(n, method) for n, method in enumerate(["items", "history", "subscribe"] * 9)]
+        answers = await client.reply([*batch, call("cheap")])
+        assert reads == 2
+        full = [answer for answer in answers if "error" in answer]
+        assert len(full) == 26
+        assert {answer["error"]["code"] for answer in full} == {-32004}
+        assert all(answer["error"]["data"]["max"] == 50_000 < answer["error"]["data"]["got"] for answer in full)  # fmt: skip
+        assert {"jsonrpc": "2.0", "result": "pong", "id": "cheap"} in answers
+        assert list(client.session.peer.subscriptions) == [1], "the one that was answered"
+        posted = orjson.loads(await worker.post(orjson.dumps(batch[:2] * 9)))
+        assert reads == 4
+        assert sum("error" in answer for answer in posted) == 17

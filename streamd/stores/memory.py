@@ -23,6 +23,7 @@ from streamd.stores.base import (
     no_stream,
 )
 from streamd.stores.placing import Known, Placing
+from streamd.turns import Turns
 from streamd.types import Seq
 from streamd.window import Window
 
@@ -75,6 +76,7 @@ class MemoryStore(Store):
         del url  # There is nothing to say about where memory is.
         limits = stream.limits
         self._stream = stream
+        self._turns = Turns()
         self._max_events = limits.max_events or _MAX_EVENTS
         self._max_age_ms = None if limits.max_age is None else int(limits.max_age * 1000)
         self._clock = clock
@@ -153,7 +155,7 @@ class MemoryStore(Store):
     async def newest(self, wanted: Filter, bounds: Bounds, before: Seq | None = None) -> Page:
         state = self._state()
         before = state.head + 1 if before is None else before
-        found = await search(self._log, wanted, before, bounds)
+        found = await search(self._log, wanted, before, bounds, self._turns)
         # The page is as of its beginning, but for what retention hid meanwhile.
         entries = [entry for entry in found.entries if entry.seq >= self._log.low]
         left = found.reached > self._log.low

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from streamd.transports.keepalive import Keepalive, Pinged
 from streamd.worker import Worker
 
 __all__ = ["SERVICE_RESTART", "Gate"]
+
+logger = logging.getLogger("streamd.gate")
 
 SERVICE_RESTART = 1012
 """The close code that means: the server stops, another or the same will be there soon."""
@@ -57,6 +60,7 @@ class Gate:
         self.extensions: list[ServerExtensionFactory] = [Deflate()] if compression else []
         """What may be negotiated with a WebSocket."""
         self.limits: Limits = worker.stream.limits
+        self.turns = worker.turns
         self.keepalive: Keepalive[Drained] = Keepalive(self.limits)
         self.draining = False
         self._state: ServerState | None = None
@@ -97,6 +101,9 @@ class Gate:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.limits.drain):
                     await self._send_away()
+        except Exception:
+            logger.critical("the drain has failed; connections are cut off", exc_info=True)
+            raise
         finally:
             self._abort_all()
             if self._state is not None:

@@ -93,7 +93,7 @@ class _Site:
             body = await self._read(request)
         except LimitExceeded as error:
             return Response(jsonrpc.error_answer(b"null", error), 413, media_type=_JSON)
-        envelope = read_envelope(body, self._gate.limits)
+        envelope = await self._gate.turns.do(read_envelope, body, self._gate.limits)
         if envelope is not None:
             return Response(await self._answer(envelope), media_type=_JSON)
         answer = await self._gate.worker.post(body)

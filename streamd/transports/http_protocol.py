@@ -23,6 +23,8 @@ _PIPELINED = 8
 """Requests that may wait for the answer to an earlier one; then the connection ends with the last."""
 _SLOWEST_BODY = 16 << 10
 """Bytes per second that a body has to bring on average, beyond the time that a header has."""
+_REQUEST = 200e-6
+"""Seconds that the task of a request takes, roughly: the loop does it after all those that began one."""
 _LINGER = 1.0
 """Seconds to read on after a refusal: to close with bytes unread would be a reset, and lose the answer."""
 
@@ -51,6 +53,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._gate.attach(server_state)
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
+        self._kept = b""
+        """What waits for its turn: one read, since no more is read meanwhile."""
         self._in_body = False
         self._body_size = 0
         self._discarded = 0
@@ -75,6 +79,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
         self._end_request()
+        self._kept = b""
         self._gate.keepalive.forget(self)
         super().connection_lost(exc)
 
@@ -89,21 +94,40 @@ class HttpProtocol(HttpToolsProtocol):
         self._gate.keepalive.forget(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, in pieces that can't complete more than a header may have."""
+        """Take bytes, now or in their turn."""
         if self._refusing:
             self._discard(len(data))
             return
         self._unset_keepalive_if_required()
         if self._deadline is None:
             self._begin_request()
+        turns = self._gate.turns
+        if not self._kept and turns.free:
+            turns.run(self._take, data)
+            return
+        if not self._kept:
+            turns.add(self._take_kept)
+        self._kept += data
+        self.transport.pause_reading()
+
+    # Reading.
+
+    def _take_kept(self) -> None:
+        data, self._kept = self._kept, b""
+        if not data or self.transport.is_closing():
+            return
+        if not self.flow.read_paused:
+            self.transport.resume_reading()
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Take bytes in pieces that can't complete more than a header may have."""
         while data and not self._refusing:
             room = self._gate.limits.header_bytes - self._fruitless
             if room <= 0:
                 self._refuse(431, "the header is too large")
                 return
             data = self._feed(data[:room]) + data[room:]
-
-    # Reading.
 
     def _feed(self, piece: bytes) -> bytes:
         """Give a piece to the parser; return what is left of it, which then is for a further request."""
@@ -186,6 +210,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._in_body = True
         super().on_headers_complete()
+        self._gate.turns.spend(_REQUEST)
 
     def on_body(self, body: bytes) -> None:
         """Count a part of the body, and hand it on."""
@@ -236,7 +261,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._deadline = None
         allowed = self._gate.limits.header_deadline + self._body_size / _SLOWEST_BODY
         left = self._began + allowed - self.loop.time()
-        if self._in_body and self.flow.read_paused:
+        if self._kept or (self._in_body and self.flow.read_paused):
             # It is we who don't read.
             self._wait(self._gate.limits.header_deadline)
         elif self._in_body and left > 0:

@@ -29,10 +29,10 @@ TOO_SLOW = 4008
 
 _PING = Frame(Opcode.PING, b"").serialize(mask=False)
 _BITE = 4 << 10
-"""Bytes given to the parser at once: it makes an object of every frame, before anybody can say stop."""
+"""Bytes given to the parser at once: it makes an object of every frame, before anybody can say stop.
 
-_TURN = 0.005
-"""Seconds of one peer's bytes before others have their turn: a frame of two bytes costs 8 microseconds."""
+One of two bytes costs 8 microseconds.
+"""
 
 # It tells of every peer that comes, goes or errs: nothing for a log.
 _parser_logger = logging.getLogger("streamd.websocket.parser")
@@ -113,8 +113,9 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes; any of them is a sign of life."""
         self.heard = self._gate.keepalive.now
-        if not self._unread and not self._held and len(data) <= _BITE:
-            self._bite(data)
+        turns = self._gate.turns
+        if not self._unread and not self._held and len(data) <= _BITE and turns.free:
+            turns.run(self._bite, data)
         else:
             self._unread += data
             self._listen()
@@ -145,21 +146,19 @@ class WebSocket(asyncio.Protocol):
             self._transport.pause_reading()
             if not self._feeding:
                 self._feeding = True
-                asyncio.get_running_loop().call_soon(self._feed)
+                self._gate.turns.add(self._feed)
         else:
             self._transport.resume_reading()
 
-    def _feed(self) -> None:
-        """Work off what waits, as far as the session takes it and one turn allows."""
-        self._feeding = False
-        now = asyncio.get_running_loop().time
-        until = now() + _TURN
-        while self._unread and not self._held:
+    def _feed(self) -> bool:
+        """Work off one bite of what waits; tell whether the session would take another."""
+        if self._unread and not self._held:
             bite, self._unread = self._unread[:_BITE], self._unread[_BITE:]
             self._bite(bite)
-            if now() >= until:
-                break
-        self._listen()
+        self._feeding = bool(self._unread) and not self._held
+        if not self._feeding:
+            self._listen()
+        return self._feeding
 
     def _bite(self, data: bytes) -> None:
         parser = self._parser

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-import streamd.transports.websocket
+import streamd.turns
 from streamd.server import RunningServer
 from tests.harness import (
     BINARY,
@@ -61,7 +61,8 @@ async def test_many_frames_in_one_piece(peer: Peer) -> None:
 async def test_many_small_frames_of_one_peer_leave_others_their_turns(
     server: RunningServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streamd.transports.websocket, "_TURN", 0)
+    monkeypatch.setattr(streamd.turns, "_ALLOWANCE", 1e-9)
+    monkeypatch.setattr(streamd.turns, "_SHARE", 0)
     answered: list[str] = []
     begun = asyncio.Event()
 

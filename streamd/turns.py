@@ -1,0 +1,135 @@
+"""Turns: the time of the event loop, shared out among all who have work for it.
+
+Work is done in pieces: plain functions, each of them short. In one round of the loop there is an allowance of
+time for all of them together, whoever's they are; what is left waits in a line, and meanwhile the loop goes
+round: sockets, timers and the push of the tail have their time. While nobody waits and the allowance
+lasts, a piece is done at once, so that a lone peer waits for nothing.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+__all__ = ["Turns"]
+
+logger = logging.getLogger("streamd.turns")
+
+_ALLOWANCE = 0.003
+"""Seconds of work in one round of the loop. What is done at once counts up to the next time that somebody waits."""
+
+_SHARE = 0.001
+"""Seconds that one of those in line may go on before the next has his turn."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Turns:
+    """Do everybody's work in turns."""
+
+    __slots__ = ("_line", "_now", "_running", "_scheduled", "_used")
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        """Begin; `now` tells the time in seconds, within a round of the loop too."""
+        self._now = now
+        self._line: deque[Callable[[], object]] = deque()
+        self._used = 0.0
+        self._scheduled = False
+        self._running = False
+
+    @property
+    def free(self) -> bool:
+        """Whether a piece of work may be done at once; inside of a piece it may, as part of it."""
+        return self._running or (not self._line and self._used < _ALLOWANCE)
+
+    def run(self, piece: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do a piece of work at once, and count its time; for those who have asked whether it is `free`."""
+        if self._running:
+            return piece(*args, **kwargs)
+        self._running = True
+        began = self._now()
+        try:
+            return piece(*args, **kwargs)
+        finally:
+            self._used += self._now() - began
+            self._running = False
+
+    def spend(self, seconds: float) -> None:
+        """Count work that was begun here and that the loop does soon: the first step of a task."""
+        self._used += seconds
+
+    def add(self, step: Callable[[], object]) -> None:
+        """Let `step` be called in its turn, never from inside of this call.
+
+        While it returns something true there is more to do: it is called again, as often as a share
+        allows, and then stands in line anew.
+        """
+        self._line.append(step)
+        self._schedule()
+
+    async def do(self, piece: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what a piece of work returns, or raise what it raises, when it has had its turn."""
+        if self.free:
+            return self.run(piece, *args, **kwargs)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.add(partial(_settle, done, partial(piece, *args, **kwargs)))
+        return await done
+
+    async def each(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Return what a function returns for each of some items, as many in one turn as a share allows."""
+        results: list[R] = []
+        rest = iter(items)
+
+        def some() -> bool:
+            until = self._now() + _SHARE
+            for item in rest:
+                results.append(work(item))
+                if self._now() >= until:
+                    return True
+            return False
+
+        while await self.do(some):
+            pass
+        return results
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._work_off)
+
+    def _work_off(self) -> None:
+        """Serve those in line, as many as one round of the loop allows."""
+        self._used = 0.0
+        try:
+            while self._line and self._used < _ALLOWANCE:
+                self.run(self._serve, self._line.popleft())
+        finally:
+            self._scheduled = False
+            if self._line:
+                self._schedule()
+
+    def _serve(self, step: Callable[[], object]) -> None:
+        until = self._now() + _SHARE
+        try:
+            while step():
+                if self._now() >= until:
+                    self._line.append(step)
+                    return
+        except Exception:
+            # A defect; it must not keep the others from their turns.
+            logger.exception("a piece of work failed")
+
+
+def _settle(done: "asyncio.Future[T]", piece: Callable[[], T]) -> None:
+    if done.done():
+        return  # Who wanted it has given up.
+    try:
+        done.set_result(piece())
+    except Exception as exc:  # noqa: BLE001 - it belongs to those who asked
+        done.set_exception(exc)
+        done.exception()  # They may give up before they hear of it.
