@@ -60,7 +60,8 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + _START
     while time.monotonic() < end and process.poll() is None:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            # A port of this range that nobody listens on may be given to the one who tries it.
+            if probe.connect_ex(("127.0.0.1", port)) == 0 and probe.getsockname()[1] != port:
                 return
         time.sleep(0.05)
     raise SystemExit(f"this server did not start: {process.args!r}")
