@@ -833,3 +833,21 @@ def test_runs_are_cut_without_losing_a_place() -> None:
         assert one.upto == other.since
     assert list(streamd.hub._parts(Run(store.now, 5, [], 5))) == []
     assert list(streamd.hub._parts(Run(store.now, 5, [], 9))) == [Run(store.now, 5, [], 9)]
+
+
+async def test_when_progress_ends_of_a_defect_it_is_said_and_the_worker_is_not_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(streamd.progress, "_BEAT", 0.001)
+    async with rig() as r:
+        assert r.hub.following
+        monkeypatch.setattr(r.hub._progress, "due", fail)
+        r.join()
+        async with asyncio.timeout(DEADLINE):
+            while r.hub.following:
+                await asyncio.sleep(0.001)
+    (record,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert record.name == "streamd.progress"
