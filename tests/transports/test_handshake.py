@@ -1,9 +1,26 @@
 """Who gets a WebSocket, and who does not."""
 
+import asyncio
+import contextlib
+
 import pytest
 
+import streamd.turns
 from streamd.server import RunningServer
-from tests.harness import ACCEPT, KEY, TEXT, Peer, call, frame, running, until, upgrade, websocket
+from streamd.transports.websocket import WebSocket
+from tests.harness import (
+    ACCEPT,
+    DEADLINE,
+    KEY,
+    TEXT,
+    Peer,
+    call,
+    frame,
+    running,
+    until,
+    upgrade,
+    websocket,
+)
 
 
 async def assert_serves(server: RunningServer) -> None:
@@ -83,3 +100,41 @@ async def test_nobody_comes_in_while_the_server_drains(server: RunningServer) ->
         gate.draining = True
         await peer.send(upgrade())
         assert (await peer.response()).status == 503
+
+
+async def test_a_drain_that_fails_is_said_and_still_comes_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: object) -> None:
+        raise ZeroDivisionError
+
+    async with running() as server, websocket(server) as peer:
+        monkeypatch.setattr(WebSocket, "drain", fail)
+        gate = server.application.gate
+        assert gate is not None
+        gate.shutdown()
+        with pytest.raises((ConnectionError, EOFError)):
+            await peer.frame()
+    (record,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert record.name == "streamd.gate"
+
+
+async def test_handshakes_wait_for_their_turns(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamd.turns, "_ALLOWANCE", 1e-9)
+    gate = server.application.gate
+    assert gate is not None
+    gate.turns.spend(1)
+    done: list[int] = []
+
+    async with contextlib.AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(Peer.connect(server)) for _ in range(20)]
+        await asyncio.gather(*[peer.send(upgrade()) for peer in peers])
+        async with asyncio.timeout(DEADLINE):
+            while len(gate.keepalive) < 20:
+                before = len(gate.keepalive)
+                await asyncio.sleep(0)
+                done.append(len(gate.keepalive) - before)
+        assert max(done) == 1, "one in a round"
+        assert {(await peer.response()).status for peer in peers} == {101}
