@@ -16,6 +16,7 @@ from streamd.filters import Filter
 from streamd.log import Entry
 from streamd.search import search
 from streamd.stores.redis.scripts import Names
+from streamd.turns import Turns
 from streamd.window import Window
 from tests.services import RedisServer
 
@@ -113,7 +114,7 @@ def _look(held: Window, wanted: Filter) -> None:
 
 async def _worst(held: Window, value: dict[str, Any]) -> tuple[float, float]:
     """Return how many entries one search looks at, and how long it keeps the loop to itself at most."""
-    task = asyncio.create_task(search(held, read_filter(value), held.high + 1, NEWEST))
+    task = asyncio.create_task(search(held, read_filter(value), held.high + 1, NEWEST, Turns()))
     longest, begin = 0.0, time.thread_time()
     while not task.done():
         await asyncio.sleep(0)
