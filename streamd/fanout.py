@@ -1,8 +1,8 @@
 """The fan-out: who gets what of a batch, and the frames made for them, each once."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from streamd import notifications
 from streamd.filters import Filter
@@ -14,31 +14,24 @@ from streamd.types import Seq, Term
 
 __all__ = ["Fanout", "Part", "Plan"]
 
-T = TypeVar("T")
-
 _TURN = 0.005
 """Seconds of matching until others have their turn: an event may be for 50,000 filters, or for none."""
 
-_LOOKS = 64
+_SLICE = 64
 """Subscriptions between two looks at the clock."""
 
 
 class _Turn:
     """The time until others are to have theirs. Subscriptions may come and go meanwhile."""
 
-    __slots__ = ("_looks", "_now", "_until")
+    __slots__ = ("_now", "_until")
 
     def __init__(self) -> None:
         self._now = asyncio.get_running_loop().time
         self._until = self._now() + _TURN
-        self._looks = 0
 
-    def over(self, work: int) -> bool:
-        """Tell whether it is, after so much more work."""
-        self._looks += work
-        if self._looks < _LOOKS:
-            return False
-        self._looks = 0
+    @property
+    def over(self) -> bool:
         return self._now() > self._until
 
     async def end(self) -> None:
@@ -49,11 +42,9 @@ class _Turn:
 class _Group:
     """Subscriptions of one filter, one number and one way of framing: all get the same bytes."""
 
-    __slots__ = ("frame", "members", "number")
+    __slots__ = ("members",)
 
-    def __init__(self, number: int, frame: Frame) -> None:
-        self.number = number
-        self.frame = frame
+    def __init__(self) -> None:
         self.members: dict[Subscription, None] = {}
 
 
@@ -70,7 +61,7 @@ class _Audience:
         way = sub.number, sub.peer.outbox.frame
         group = self.groups.get(way)
         if group is None:
-            group = self.groups[way] = _Group(*way)
+            group = self.groups[way] = _Group()
         group.members[sub] = None
 
     def discard(self, sub: Subscription) -> None:
@@ -93,12 +84,15 @@ class Plan(NamedTuple):
     several: dict[Peer, list[Part]]
     """For the others, put together: a batch is one write to a connection."""
 
-    def put(self, sub: Subscription, frames: bytes) -> None:
-        """Take in what a subscription gets."""
-        if len(sub.peer.subscriptions) == 1:
-            self.singles.append((sub, frames))
-        else:
-            self.several.setdefault(sub.peer, []).append((sub, frames))
+    def put(self, parts: Iterable[Part]) -> None:
+        """Take in what some subscriptions get."""
+        singles = self.singles
+        for part in parts:
+            peer = part[0].peer
+            if len(peer.subscriptions) == 1:
+                singles.append(part)
+            else:
+                self.several.setdefault(peer, []).append(part)
 
 
 class Fanout:
@@ -151,57 +145,64 @@ class Fanout:
         groups: dict[_Group, list[bytes]] = {}
         turn = _Turn()
         for entry in entries:
-            found = self._audiences(entry.terms)
-            frames: dict[tuple[int, Frame], bytes] = {}
-            params = self._params(entry) if found else b""
-            for audience in found:
-                if isinstance(audience, Subscription):
-                    frame = _frame(frames, params, audience.number, audience.peer.outbox.frame)
-                    _collect(alone, audience, frame)
-                else:
-                    for group in audience.groups.values():
-                        frame = _frame(frames, params, group.number, group.frame)
-                        _collect(groups, group, frame)
-                if turn.over(1):
+            found = self._matcher.values(entry.terms)
+            frames = _Frames(self._params(entry) if found else b"")
+            for first in range(0, len(found), _SLICE):
+                frames.collect(found[first : first + _SLICE], alone, groups)
+                if turn.over:
                     await turn.end()
-            if turn.over(1):
+            if turn.over:
                 await turn.end()
         return await _put_together(alone, groups, turn)
 
-    def _audiences(self, terms: Collection[Term]) -> list[Subscription | _Audience]:
-        value = self._matcher.__getitem__
-        numbers = self._matcher.match(terms)
-        return [found for number in numbers if (found := value(number)) is not None]
 
+class _Frames:
+    """The frames of one entry, each made once."""
 
-def _frame(made: dict[tuple[int, Frame], bytes], params: bytes, number: int, frame: Frame) -> bytes:
-    """Return an entry's frame for a number and a way of framing, made once."""
-    found = made.get((number, frame))
-    if found is None:
-        found = made[number, frame] = frame(notifications.event(number, params))
-    return found
+    __slots__ = ("_made", "_params")
 
+    def __init__(self, params: bytes) -> None:
+        self._params = params
+        self._made: dict[tuple[int, Frame], bytes] = {}
 
-def _collect(frames: dict[T, list[bytes]], of: T, frame: bytes) -> None:
-    found = frames.get(of)
-    if found is None:
-        frames[of] = [frame]
-    else:
-        found.append(frame)
+    def _make(self, number: int, frame: Frame) -> bytes:
+        made = self._made[number, frame] = frame(notifications.event(number, self._params))
+        return made
+
+    def collect(
+        self,
+        found: list[Subscription | _Audience],
+        alone: dict[Subscription, list[bytes]],
+        groups: dict[_Group, list[bytes]],
+    ) -> None:
+        """Add them to what those who want the entry have of the batch so far."""
+        made = self._made.get
+        for audience in found:
+            if isinstance(audience, Subscription):
+                way = audience.number, audience.peer.outbox.frame
+                frame = made(way) or self._make(*way)
+                got = alone.get(audience)
+                if got is None:
+                    alone[audience] = [frame]
+                else:
+                    got.append(frame)
+            else:
+                for way, group in audience.groups.items():
+                    groups.setdefault(group, []).append(made(way) or self._make(*way))
 
 
 async def _put_together(
     alone: dict[Subscription, list[bytes]], groups: dict[_Group, list[bytes]], turn: _Turn
 ) -> Plan:
     plan = Plan([], {})
-    for sub, frames in alone.items():
-        plan.put(sub, b"".join(frames))
-        if turn.over(1):
-            await turn.end()
+    parts = [(sub, b"".join(frames)) for sub, frames in alone.items()]
     for group, frames in groups.items():
         joined = b"".join(frames)
-        for sub in list(group.members):
-            plan.put(sub, joined)
-            if turn.over(1):
-                await turn.end()
+        parts += [(sub, joined) for sub in group.members]
+        if turn.over:
+            await turn.end()
+    for first in range(0, len(parts), _SLICE):
+        plan.put(parts[first : first + _SLICE])
+        if turn.over:
+            await turn.end()
     return plan

@@ -195,11 +195,12 @@ class Hub:
         start = self._view.position
         self._view.advance(run)
         plan = await self._fanout.plan(run.entries)
+        live = State.LIVE
         for first in range(0, len(plan.singles), _SLICE):
             if first:
                 await asyncio.sleep(0)
             for sub, frames in plan.singles[first : first + _SLICE]:
-                if _is_due(sub, start):
+                if sub.state is live and sub.cursor <= start:
                     outbox = sub.peer.outbox
                     if outbox.paused:
                         self._fall_behind(sub, start)
@@ -217,7 +218,7 @@ class Hub:
         joined: list[bytes] = []
         size = 0
         for sub, frames in parts:
-            if not _is_due(sub, start):
+            if sub.state is not State.LIVE or sub.cursor > start:
                 continue
             if peer.outbox.paused:
                 self._fall_behind(sub, start)
@@ -265,11 +266,6 @@ class Hub:
             if peer.subscriptions and not peer.outbox.closed:
                 self._progress.tell(peer, asyncio.get_running_loop().time())
             peer.outbox.send(notifications.shutdown(reconnect_after_ms))
-
-
-def _is_due(sub: Subscription, start: Seq) -> bool:
-    """Tell whether a subscription is to get the batch that began at `start`."""
-    return sub.state is State.LIVE and sub.cursor <= start
 
 
 def _parts(run: Run) -> Iterator[Run]:

@@ -113,10 +113,6 @@ class Matcher(Generic[T]):
     def __len__(self) -> int:
         return len(self._slots)
 
-    def __getitem__(self, number: int) -> T | None:
-        """Return the value of the filter that has this number; None if it was removed."""
-        return self._values[number]
-
     @property
     def num_postings(self) -> int:
         """The number of postings, removed ones included that still take room."""
@@ -127,11 +123,13 @@ class Matcher(Generic[T]):
         slot = self._slots.get(wanted)
         return None if slot is None else self._values[slot[1][0]]
 
-    def match(self, terms: Collection[Term]) -> list[int]:
-        """Return the numbers of all filters that match an event with these terms, each once.
+    def values(self, terms: Collection[Term]) -> list[T]:
+        """Return the values of all filters that match an event with these terms, each once."""
+        values = self._values
+        return [value for number in self.match(terms) if (value := values[number]) is not None]
 
-        Those of removed filters may be among them: their value is None.
-        """
+    def match(self, terms: Collection[Term]) -> list[int]:
+        """Return the numbers of these filters, and perhaps of some that were removed."""
         found: list[Iterable[int]] = []
         for term in terms:
             posting = self._postings.get(term)

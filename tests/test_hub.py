@@ -399,7 +399,7 @@ async def test_a_long_fan_out_lets_others_have_their_turn() -> None:
 async def test_events_that_thousands_want_are_matched_in_turns(
     events: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streamd.fanout, "_LOOKS", 1)
+    monkeypatch.setattr(streamd.fanout, "_SLICE", 1)
     monkeypatch.setattr(streamd.fanout, "_TURN", 0.0)  # each filter takes longer
     async with rig() as r:
         readers = [r.join() for _ in range(20)]
@@ -425,7 +425,7 @@ async def test_events_that_thousands_want_are_matched_in_turns(
 async def test_who_comes_and_goes_while_one_event_is_matched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streamd.fanout, "_LOOKS", 1)
+    monkeypatch.setattr(streamd.fanout, "_SLICE", 1)
     monkeypatch.setattr(streamd.fanout, "_TURN", 0.0)
     async with rig() as r:
         readers = [r.join() for _ in range(20)]

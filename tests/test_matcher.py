@@ -36,7 +36,7 @@ def found(matcher: Matcher[T], terms: Collection[str]) -> list[T]:
     """Return the values of the filters that match."""
     numbers = matcher.match(terms)
     assert len(numbers) == len(set(numbers)), "one was found twice"
-    return [value for number in numbers if (value := matcher[number]) is not None]
+    return matcher.values(terms)
 
 
 def by_length(term: str) -> int:
