@@ -19,7 +19,7 @@ __all__ = ["Readers", "storm"]
 
 _RATE = 1_000
 _CLIENTS = 9_000
-_ROUND = 25.0
+_ROUND = 30.0
 _QUICK_ROUND = 5.0
 """Seconds from storm to storm."""
 _CALM = 4.0
