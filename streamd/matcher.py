@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Collection, Iterable
 from itertools import chain
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from streamd.filters import Clause, Filter, Terms
 from streamd.types import Term
@@ -13,34 +13,24 @@ __all__ = ["Matcher"]
 T = TypeVar("T")
 
 
-def _numbers(some: Iterable[int] = ()) -> "array[int]":
-    return array("I", some)
+if TYPE_CHECKING:
+    _Numbers = array[int]
+else:
+    _Numbers = array
+
+_SHORT = 32
+"""Numbers in a list up to which one is taken out at once: that moves all behind it."""
 
 
-class _Posting:
-    """The clauses that are filed under one term, by their numbers."""
+class _Posting(_Numbers):
+    """The numbers of the clauses that are filed under one term."""
 
-    __slots__ = ("checked", "dead", "plain", "term")
+    __slots__ = ("dead", "term")
 
-    def __init__(self, term: Term) -> None:
-        self.term = term
-        self.plain = _numbers()
-        """Those of one key: an event with the term matches them."""
-        self.checked: array[int] | None = None
-        """Those of several keys: the others are to be checked."""
-        self.dead = 0
-        """How many of all these were removed."""
-
-    def __len__(self) -> int:
-        return len(self.plain) + len(self.checked or ())
-
-    def add(self, number: int, *, plain: bool) -> None:
-        if plain:
-            self.plain.append(number)
-            return
-        if self.checked is None:
-            self.checked = _numbers()
-        self.checked.append(number)
+    term: Term
+    """The text that all filters share which have this term."""
+    dead: int
+    """How many of the clauses were removed."""
 
 
 class _Rest:
@@ -65,14 +55,15 @@ class _Rest:
 class _Filed:
     """One clause of a filter: where it is filed."""
 
-    __slots__ = ("left", "owner", "under")
+    __slots__ = ("left", "owner", "postings", "under")
 
-    def __init__(self, owner: int, under: Terms) -> None:
+    def __init__(self, owner: int, postings: dict[Term, _Posting], under: Terms) -> None:
         self.owner = owner
         """The number of its filter: that of the filter's first clause."""
+        self.postings = postings
         self.under = under
-        self.left = len(under)
-        """The postings that have its number."""
+        self.left = 0
+        """Since it was removed: the lists that still have its number."""
 
 
 class Matcher(Generic[T]):
@@ -88,8 +79,8 @@ class Matcher(Generic[T]):
     """
 
     __slots__ = (
-        "_everything", "_filed", "_free", "_frequency", "_mark", "_postings", "_rests", "_several", "_shared",
-        "_slots", "_values",
+        "_checked", "_everything", "_filed", "_free", "_frequency", "_mark", "_plain", "_rests", "_several",
+        "_shared", "_slots", "_values",
     )  # fmt: skip
 
     def __init__(self, frequency: Callable[[Term], int]) -> None:
@@ -103,7 +94,10 @@ class Matcher(Generic[T]):
         self._values: list[T | None] = []
         """By number; None where it was removed."""
         self._free: list[int] = []
-        self._postings: dict[Term, _Posting] = {}
+        self._plain: dict[Term, _Posting] = {}
+        """Clauses of one key: an event with the term matches them."""
+        self._checked: dict[Term, _Posting] = {}
+        """Clauses of several keys: the others are to be checked."""
         self._shared: dict[Clause, _Rest] = {}
         self._everything: dict[int, None] = {}
         self._several = 0
@@ -116,7 +110,11 @@ class Matcher(Generic[T]):
     @property
     def num_postings(self) -> int:
         """The number of postings, removed ones included that still take room."""
-        return sum(map(len, self._postings.values()))
+        return sum(
+            len(posting)
+            for postings in (self._plain, self._checked)
+            for posting in postings.values()
+        )
 
     def get(self, wanted: Filter) -> T | None:
         """Return the value of a filter that was added."""
@@ -132,19 +130,21 @@ class Matcher(Generic[T]):
         """Return the numbers of these filters, and perhaps of some that were removed."""
         found: list[Iterable[int]] = []
         for term in terms:
-            posting = self._postings.get(term)
-            if posting is not None:
-                if posting.plain:
-                    found.append(posting.plain)
-                if posting.checked:
-                    found.append(self._check(posting.checked, terms))
+            plain, checked = self._plain.get(term), self._checked.get(term)
+            if plain is not None:
+                found.append(plain)
+            if checked is not None:
+                found.append(self._check(checked, terms))
         if self._everything:
             found.append(self._everything)
         if len(found) == 1 and not self._several:
             return list(found[0])
         numbers: Iterable[int] = chain.from_iterable(found)
         if self._several:
-            numbers = map(self._owner, numbers)
+            # The number of a removed filter may be another's already, while a list still has those of its clauses.
+            numbers = [
+                self._owner(number) for number in numbers if self._values[number] is not None
+            ]
         return list(dict.fromkeys(numbers))
 
     def _check(self, numbers: Iterable[int], terms: Collection[Term]) -> list[int]:
@@ -188,16 +188,15 @@ class Matcher(Generic[T]):
         """Remove a filter that was added."""
         _, numbers = self._slots.pop(wanted)
         self._several -= len(numbers) > 1
-        filed = [self._filed[number] for number in numbers]
         for number in numbers:
             self._values[number] = None
             self._everything.pop(number, None)
-        for number, clause in zip(numbers, filed, strict=True):
-            self._unshare(number)
-            if clause is None or not clause.under:
-                self._release(number)
+            filed = self._filed[number]
+            if filed is None:
+                self._free.append(number)
             else:
-                self._unfile(clause)
+                self._unshare(number)
+                self._unfile(number, filed)
 
     def _number(self, value: T) -> int:
         if self._free:
@@ -210,19 +209,21 @@ class Matcher(Generic[T]):
             self._rests.append(None)
         return number
 
-    def _release(self, number: int) -> None:
-        self._filed[number] = None
-        self._free.append(number)
-
     def _file(self, number: int, clause: Clause, owner: int) -> Clause:
         """File a clause; return it as it is kept."""
         at = self._most_selective(clause)
         rest = self._share(number, clause[:at] + clause[at + 1 :])
-        postings = [self._posting(term) for term in clause[at]]
-        for posting in postings:
-            posting.add(number, plain=not rest)
-        under = tuple([posting.term for posting in postings])
-        self._filed[number] = _Filed(owner, under)
+        postings = self._checked if rest else self._plain
+        shared: list[Term] = []
+        for term in clause[at]:
+            posting = postings.get(term)
+            if posting is None:
+                posting = postings[term] = _Posting("I")
+                posting.term, posting.dead = term, 0
+            posting.append(number)
+            shared.append(posting.term)
+        under = tuple(shared)
+        self._filed[number] = _Filed(owner, postings, under)
         return (*rest[:at], under, *rest[at:])
 
     def _most_selective(self, clause: Clause) -> int:
@@ -250,40 +251,37 @@ class Matcher(Generic[T]):
             if not rest.users:
                 del self._shared[rest.clause]
 
-    def _posting(self, term: Term) -> _Posting:
-        posting = self._postings.get(term)
-        if posting is None:
-            posting = self._postings[term] = _Posting(term)
-        return posting
-
-    def _unfile(self, filed: _Filed) -> None:
+    def _unfile(self, number: int, filed: _Filed) -> None:
+        filed.left = 1  # Until this is done.
         for term in filed.under:
-            posting = self._postings.get(term)
-            if posting is None:
-                continue  # Another clause of the same filter was filed here too, and took it away.
+            posting = filed.postings[term]
+            if len(posting) <= _SHORT:
+                posting.remove(number)
+                if not posting:
+                    del filed.postings[term]
+                continue
+            filed.left += 1
             posting.dead += 1
-            # Taking one out of a long list moves all the others: wait until half of them are dead.
             if posting.dead * 2 >= len(posting):
                 self._compact(posting)
+        self._leave(number, filed)
 
     def _compact(self, posting: _Posting) -> None:
-        posting.dead = 0
-        posting.plain = self._alive(posting.plain)
-        if posting.checked is not None:
-            posting.checked = self._alive(posting.checked) or None
-        if not len(posting):
-            del self._postings[posting.term]
-
-    def _alive(self, numbers: Iterable[int]) -> "array[int]":
-        """Return those that were not removed. A number is free when no posting has it any more."""
+        """Take out the numbers of removed clauses; some clause is left, as the list was long."""
         alive: list[int] = []
-        for number in numbers:
+        for number in posting:
             filed = self._filed[number]
             assert filed is not None, "it is in a posting"
             if self._values[number] is not None:
                 alive.append(number)
-                continue
-            filed.left -= 1
-            if not filed.left:
-                self._release(number)
-        return _numbers(alive)
+            else:
+                self._leave(number, filed)
+        posting[:] = _Numbers("I", alive)
+        posting.dead = 0
+
+    def _leave(self, number: int, filed: _Filed) -> None:
+        """Give the number of a removed clause again when no list has it any more."""
+        filed.left -= 1
+        if not filed.left:
+            self._filed[number] = None
+            self._free.append(number)

@@ -201,7 +201,7 @@ async def test_defects_do_not_end_the_reading_for_everybody(
     async with desk(100, window=10) as d:
         d.store.failures += [ZeroDivisionError() for _ in range(10)]
         broken, first = d.behind(95)
-        monkeypatch.setattr(broken.outbox, "_write", None)
+        monkeypatch.setattr(broken.outbox, "write", None)
         far, second = d.behind(0)
         d.catch_up.add(first)
         d.catch_up.add(second)

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import streamd.matcher
 from streamd.filters import EVERYTHING, Clause, Filter
 from streamd.matcher import Matcher
 
@@ -55,9 +57,21 @@ def nothing(term: str) -> int:
     st.lists(st.tuples(st.booleans(), FILTERS), max_size=40),
     st.lists(EVENTS, min_size=1, max_size=5),
     st.sampled_from([by_length, by_value, nothing]),
+    st.sampled_from([0, 2, 32]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_it_finds_what_brute_force_finds(
+    steps: list[tuple[bool, Filter]],
+    events: list[tuple[str, ...]],
+    frequency: Callable[[str], int],
+    short: int,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streamd.matcher, "_SHORT", short)
+        _compare_with_brute_force(steps, events, frequency)
+
+
+def _compare_with_brute_force(
     steps: list[tuple[bool, Filter]], events: list[tuple[str, ...]], frequency: Callable[[str], int]
 ) -> None:
     matcher: Matcher[Filter] = Matcher(frequency)
@@ -151,6 +165,21 @@ def test_a_filter_that_matches_twice_is_found_once() -> None:
     assert sorted(found(matcher, ("user:1", "tag:1"))) == ["x", "y"]
     matcher.remove(Filter(((user,), (user, frozenset({"tag:1"})))))
     assert found(matcher, ("user:1", "tag:1")) == ["y"]
+
+
+def test_a_number_that_is_given_again_brings_no_clause_of_the_filter_that_had_it() -> None:
+    matcher: Matcher[str] = Matcher(nothing)
+    often = [Filter([[["tag:often", f"tag:{n}"]]]) for n in range(100)]
+    for number, some in enumerate(often):
+        matcher.add(some, f"often {number}")
+    two = Filter([[["user:1"]], [["tag:often"]]])
+    matcher.add(two, "two")
+    matcher.remove(two)
+    another = Filter([[["user:2"]], [["user:3"]]])
+    matcher.add(another, "another")
+    assert sorted(found(matcher, ("tag:often",))) == sorted(f"often {n}" for n in range(100))
+    assert found(matcher, ("user:1",)) == []
+    assert found(matcher, ("user:3", "user:2")) == ["another"]
 
 
 def test_what_filters_share_is_kept_once() -> None:
