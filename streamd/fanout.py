@@ -1,7 +1,8 @@
 """The fan-out: who gets what of a batch, and the frames made for them, each once."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from streamd import notifications
@@ -195,14 +196,25 @@ async def _put_together(
     alone: dict[Subscription, list[bytes]], groups: dict[_Group, list[bytes]], turn: _Turn
 ) -> Plan:
     plan = Plan([], {})
-    parts = [(sub, b"".join(frames)) for sub, frames in alone.items()]
-    for group, frames in groups.items():
-        joined = b"".join(frames)
-        parts += [(sub, joined) for sub in group.members]
-        if turn.over:
-            await turn.end()
-    for first in range(0, len(parts), _SLICE):
-        plan.put(parts[first : first + _SLICE])
+    parts = _parts(alone, groups)
+    while some := list(islice(parts, _SLICE)):
+        plan.put(some)
         if turn.over:
             await turn.end()
     return plan
+
+
+def _parts(
+    alone: dict[Subscription, list[bytes]], groups: dict[_Group, list[bytes]]
+) -> Iterator[Part]:
+    """Yield one part for each subscription: a second could follow the first on another way, or be doubled by it."""
+    for group, frames in groups.items():
+        joined = b"".join(frames)
+        for sub in list(group.members):
+            before = alone.get(sub)
+            if before is None:
+                yield sub, joined
+            else:
+                before.append(joined)  # Another has joined it in the middle of the batch.
+    for sub, frames in alone.items():
+        yield sub, b"".join(frames)

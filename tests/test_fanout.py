@@ -1,10 +1,12 @@
 """streamd.fanout: who gets what of a batch; and what that costs, counted."""
 
+import asyncio
 from typing import Any
 
 import orjson
 import pytest
 
+import streamd.fanout
 from streamd.fanout import Fanout, Plan
 from streamd.filters import Filter
 from streamd.outbox import Frame, Outbox
@@ -107,6 +109,22 @@ async def test_the_parts_of_one_peer_are_put_together() -> None:
     ((found, parts),) = plan.several.items()
     assert found is by
     assert {sub: len(seen(frames)) for sub, frames in parts} == {subs[0]: 2, subs[1]: 1}
+
+
+async def test_one_that_is_joined_in_the_middle_of_a_batch_has_one_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streamd.fanout, "_SLICE", 1)
+    monkeypatch.setattr(streamd.fanout, "_TURN", -1.0)
+    to = fanout()
+    first = subscribe(to, peer(), {"user": 1})
+    planning = asyncio.create_task(to.plan([entry(seq, {"user": 1}) for seq in range(1, 5)]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    second = subscribe(to, peer(), {"user": 1})
+    found = written(await planning)
+    assert seen(found[first]) == [(1, f"cursor-{seq}") for seq in range(1, 5)]
+    assert 0 < len(seen(found[second])) < 4
 
 
 async def test_equal_filters_are_one_and_the_last_that_goes_takes_it_along() -> None:
