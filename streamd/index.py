@@ -2,8 +2,9 @@
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import heapify, heappop, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
+from operator import itemgetter
 
 from streamd.columns import Column
 from streamd.filters import Filter
@@ -146,9 +147,12 @@ class Index:
         tell how much longer it will take.
         """
         found = self._column(wanted)
-        if found is None:
-            return _merge_down(self._lists(wanted), before, low)
-        return self._look_down(wanted, *found, before, low, limit, matched)
+        if found is not None:
+            column, terms = found
+            rows = min(limit * column.distinct / len(terms), len(column))
+            if rows <= _ROWS_PER_LIST * len(terms):
+                return self._look_down(wanted, column, terms, before, low, limit, matched)
+        return _merge_down(self._lists(wanted), before, low)
 
     def ascending(self, wanted: Filter, since: Seq) -> Iterator[Seq]:
         """Yield the places of candidates after `since`, oldest first, each once."""
@@ -212,29 +216,41 @@ def _key_of(terms: frozenset[Term]) -> str:
     return next(iter(terms), "").partition(":")[0]
 
 
-def _merge_down(lists: Sequence[list[Seq]], before: Seq, low: Seq) -> Iterator[Seq]:
+def _merge_down(lists: Iterable[list[Seq]], before: Seq, low: Seq) -> Iterator[Seq]:
     """Yield the seqs of some ascending lists from `before` (exclusive) down to `low`, each once.
 
-    A heap of the lists' heads: only lists that contribute are ever read behind their end.
+    A list waits until its newest seq is next; those that were opened are in a heap, by their next.
     """
-    heads: list[tuple[Seq, int, int, list[Seq]]] = []
-    for number, seqs in enumerate(lists):
-        at = len(seqs) - 1 if seqs[-1] < before else bisect_left(seqs, before) - 1
-        if at >= 0 and seqs[at] >= low:
+    waiting: list[list[Seq]] = []
+    opened: list[tuple[Seq, int, int, list[Seq]]] = []
+    for seqs in lists:
+        if seqs[-1] < before:
+            waiting.append(seqs)
+        elif at := bisect_left(seqs, before):
             # The number keeps equal heads from comparing their lists.
-            heads.append((-seqs[at], number, at, seqs))
-    heapify(heads)
-    last = 0
-    while heads:
-        head, number, at, seqs = heads[0]
-        if head != last:
-            last = head
-            yield -head
-        at -= 1
-        if at >= 0 and seqs[at] >= low:
-            heapreplace(heads, (-seqs[at], number, at, seqs))
+            opened.append((-seqs[at - 1], len(opened), at - 1, seqs))
+    waiting.sort(key=itemgetter(-1))
+    heapify(opened)
+    number, last = len(opened), 0
+    while waiting or opened:
+        newest = waiting[-1][-1] if waiting else 0
+        if opened and -opened[0][0] > newest:
+            head, which, at, seqs = opened[0]
+            seq = -head
+            if at and seqs[at - 1] >= low:
+                heapreplace(opened, (-seqs[at - 1], which, at - 1, seqs))
+            else:
+                heappop(opened)
         else:
-            heappop(heads)
+            seqs, seq = waiting.pop(), newest
+            number += 1
+            if len(seqs) > 1 and seqs[-2] >= low:
+                heappush(opened, (-seqs[-2], number, len(seqs) - 2, seqs))
+        if seq < low:
+            return
+        if seq != last:
+            last = seq
+            yield seq
 
 
 def _merge_up(lists: Sequence[list[Seq]], since: Seq) -> Iterator[Seq]:
