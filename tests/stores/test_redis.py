@@ -301,6 +301,25 @@ async def test_what_strangers_publish_is_not_logged(
     assert "hush" not in caplog.text
 
 
+async def test_what_an_older_version_published_is_not_taken_for_entries(
+    redis_server: RedisServer, redis_url: str, connect: Connect
+) -> None:
+    store = await connect(redis_url)
+    async with follow(store) as followed:
+        await put(store, numbered(range(50)))
+        await followed.reach(50)
+        epoch = (await store.state()).chain.epoch.encode()
+        # It told `epoch floor length…`: of three entries, as many numbers as of a place, a time and a count.
+        texts = [b"51 1 1\0user:1\0".ljust(51, b"x"), b"y" * 300, b"z" * 60]
+        lengths = b" ".join(b"%d" % len(text) for text in texts)
+        redis_server.client.publish(
+            store._names.channel, b"%b 1 %b\n%b" % (epoch, lengths, b"".join(texts))
+        )
+        await put_one(store, user=1)
+        await followed.reach(51)
+        assert followed.entries == await read_all(store)
+
+
 async def test_flushed_scripts_are_sent_again(
     redis_server: RedisServer, redis_url: str, connect: Connect
 ) -> None:

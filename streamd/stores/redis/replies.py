@@ -138,8 +138,12 @@ def read_published(message: bytes) -> Published:
     at = 4 * entries
     if not epoch or entries < 0 or len(rest) < at:
         raise ValueError("a message that is cut off")
+    sizes = struct.unpack_from(f">{entries}I", rest)
+    # A head of other numbers, as an older version wrote it, may look like one of ours.
+    if at + sum(sizes) != len(rest):
+        raise ValueError("a message of another length than it says")
     found: list[Entry] = []
-    for seq, size in enumerate(struct.unpack_from(f">{entries}I", rest), first):
+    for seq, size in enumerate(sizes, first):
         found.append(Entry(seq, time, *unpack_text(rest[at : at + size])))
         at += size
     return Published(epoch.decode(), floor, found)
