@@ -155,6 +155,8 @@ class Peer:
     ) -> AsyncIterator[Self]:
         """Connect; with a `receive_buffer` in bytes the kernel takes little of what is not read."""
         sock = socket.socket()
+        # A piece of a message is not to wait until the piece before it is acknowledged.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
