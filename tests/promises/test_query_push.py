@@ -32,7 +32,7 @@ async def on_workers(store: str) -> None:
     """Let a server of two workers and another one share a stream."""
     options = ("--store", store, "--stream", secrets.token_hex(8), "--keys", "user,kind,tag")
     async with daemon(*options, "--workers", "2") as one, daemon(*options) as two:
-        await run(Chaos([one.url, two.url], seed()))
+        await run(Chaos([one.url, two.url], seed(), events=1_500, subscribers=100))
 
 
 @pytest.mark.timeout(120)
