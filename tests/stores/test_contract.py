@@ -561,7 +561,7 @@ async def test_a_cancelled_tail_can_be_followed_again(store: Store) -> None:
 
 
 @settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     # The fixture only says which kind of store it is; each example has a stream of its own.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
