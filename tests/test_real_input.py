@@ -25,7 +25,7 @@ from tests.promises.serving import Daemon, daemon
 KEYS = ("--keys", "user,channel,namespace,page")
 FOLLOWED = 500
 FEEDS = 50
-GENERATED = 4_000
+GENERATED = 2_500
 DEADLINE = 60.0
 
 Event = dict[str, Any]
@@ -197,14 +197,13 @@ async def test_real_events_move_from_store_to_store(
     first = tmp_path / "0.ndjson"
     lines = [{"time": 1_442_016_000_000 + n // 3, "event": event} for n, event in enumerate(events)]
     first.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    urls = (sqlite_url, postgres_url, redis_url, f"sqlite:///{tmp_path}/again.db")
-    for number, url in enumerate(urls, 1):
+    for number, url in enumerate((sqlite_url, postgres_url, redis_url), 1):
         place = StreamAt(url, stream_name)
         await timed(place, "import", f"{tmp_path}/{number - 1}.ndjson", *KEYS)
         (tmp_path / f"{number}.ndjson").write_bytes(await timed(place, "export"))
         numbers = orjson.loads(await timed(place, "check"))
         assert (numbers["entries"], numbers["found"]) == (len(events), {})
-    texts = [(tmp_path / f"{number}.ndjson").read_bytes() for number in range(5)]
+    texts = [(tmp_path / f"{number}.ndjson").read_bytes() for number in range(4)]
     for text in texts[1:]:
         # Everything but the cursors, byte for byte.
         assert [line.partition(b',"time":')[2] for line in text.splitlines()] == [
