@@ -102,11 +102,12 @@ class HttpProtocol(HttpToolsProtocol):
         if self._deadline is None:
             self._begin_request()
         turns = self._gate.turns
-        if not self._kept and turns.free:
+        new = self.cycle is None  # No request of it has come to the application yet.
+        if not self._kept and turns.free(new=new):
             turns.run(self._take, data)
             return
         if not self._kept:
-            turns.add(self._take_kept)
+            turns.add(self._take_kept, new=new)
         self._kept += data
         self.transport.pause_reading()
 
@@ -116,6 +117,7 @@ class HttpProtocol(HttpToolsProtocol):
         data, self._kept = self._kept, b""
         if not data or self.transport.is_closing():
             return
+        self._unset_keepalive_if_required()  # An answer may have ended since they came.
         if not self.flow.read_paused:
             self.transport.resume_reading()
         self._take(data)

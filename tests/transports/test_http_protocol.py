@@ -183,6 +183,27 @@ async def test_pipelined_requests_are_answered_in_their_order(server: RunningSer
         assert [(await peer.response()).json["id"] for _ in range(8)] == list(range(8))
 
 
+async def test_a_request_that_waited_for_its_turn_is_not_cut_off_as_an_idle_connection(
+    server: RunningServer,
+) -> None:
+    gate = server.application.gate
+    assert gate is not None
+    async with Peer.connect(server) as peer:
+        await until(gate._others)
+        (protocol,) = gate._others()
+        text = call("ping")
+        whole = post(text)
+        protocol.data_received(get())
+        gate.turns.spend(1)
+        protocol.data_received(whole[: -len(text)])
+        assert protocol._kept, "it waits, and the first is answered meanwhile"
+        assert (await peer.response()).status == 200
+        await until(lambda: not protocol._kept)
+        assert protocol.timeout_keep_alive_task is None
+        await peer.send(text)
+        assert (await peer.response()).json["result"] == "pong"
+
+
 async def test_too_many_pipelined_requests_get_some_answers_and_an_end(
     server: RunningServer,
 ) -> None:
