@@ -6,7 +6,6 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -78,11 +77,11 @@ async def test_push_and_query_agree_on_postgresql_for_long(
 
 
 @pytest.mark.parametrize("number", range(RUNS))
-async def test_push_and_query_agree_on_sqlite_for_long(
-    sqlite_url: str, tmp_path: Path, number: int
-) -> None:
+async def test_push_and_query_agree_on_sqlite_for_long(sqlite_url: str, number: int) -> None:
+    path = sqlite_url.removeprefix("sqlite:///")
+
     def lock() -> None:
-        with contextlib.closing(sqlite3.connect(tmp_path / "streamd.db", timeout=10)) as other:
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as other:
             other.execute("BEGIN IMMEDIATE")
             time.sleep(0.3)  # As long as some other program may need.
 

@@ -72,16 +72,14 @@ async def test_a_password_is_never_printed(postgres_server: PostgresServer, tmp_
         assert b"hush" not in server.output
 
 
-async def test_a_locked_file_refuses_inserts_and_nothing_else(
-    sqlite_url: str, tmp_path: Path
-) -> None:
+async def test_a_locked_file_refuses_inserts_and_nothing_else(sqlite_url: str) -> None:
     async with daemon("--store", sqlite_url, "--store-deadline", "1") as server:
         heard = Heard()
         wire = await Wire.connect(server.url, heard)
         await wire.call("subscribe")
         await inserted(wire, 0)
         with contextlib.closing(
-            sqlite3.connect(tmp_path / "streamd.db", isolation_level=None)
+            sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
         ) as other:
             other.execute("BEGIN EXCLUSIVE")
             answers = await asyncio.gather(
