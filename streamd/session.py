@@ -31,7 +31,7 @@ class Session:
 
     __slots__ = (
         "_backlog", "_calls", "_closed", "_draining", "_hub", "_lane", "_limits", "_methods", "_outbox",
-        "_scheduled", "_set_reading", "_tasks", "_turns", "in_flight", "peer",
+        "_scheduled", "_set_reading", "_tasks", "_turns", "in_flight", "is_new", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,8 @@ class Session:
         self._closed = False
         self.in_flight = 0
         """Calls that are not answered yet."""
+        self.is_new = True
+        """Whether none was answered yet: the peer's work stands in the newcomers' line (see Turns)."""
         self.peer: Peer = hub.join(outbox)
         outbox.on_drained = self._drained
 
@@ -114,7 +116,7 @@ class Session:
         waiting = self._backlog is not None or self._calls is not None
         if waiting and not self._scheduled and not self._outbox.paused:
             self._scheduled = True
-            self._turns.add(self._work_off)
+            self._turns.add(self._work_off, new=self.is_new)
 
     def _work_off(self) -> bool:
         """Begin the next of what waits; tell whether the one after it may be begun, too."""
@@ -169,6 +171,7 @@ class Session:
 
     def _settled(self) -> None:
         self.in_flight -= 1
+        self.is_new = False
         self._schedule()
 
     @asynccontextmanager

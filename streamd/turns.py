@@ -4,6 +4,9 @@ Work is done in pieces: plain functions, each of them short. In one round of the
 time for all of them together, whoever's they are; what is left waits in a line, and meanwhile the loop goes
 round: sockets, timers and the push of the tail have their time. While nobody waits and the allowance
 lasts, a piece is done at once, so that a lone peer waits for nothing.
+
+There are two lines. Newcomers, who have not been answered yet, stand in the second: however many come at
+once, those who are served already don't stand behind them, and a part of each round is the newcomers' own.
 """
 
 import asyncio
@@ -21,6 +24,9 @@ logger = logging.getLogger("streamd.turns")
 _ALLOWANCE = 0.003
 """Seconds of work in one round of the loop. What is done at once counts up to the next time that somebody waits."""
 
+_NEW = 1 / 3
+"""The part of the allowance that newcomers have for themselves, while some wait."""
+
 _SHARE = 0.001
 """Seconds that one of those in line may go on before the next has his turn."""
 
@@ -28,24 +34,31 @@ P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
 
+_Line = deque[Callable[[], object]]
+
 
 class Turns:
     """Do everybody's work in turns."""
 
-    __slots__ = ("_line", "_now", "_running", "_scheduled", "_used")
+    __slots__ = ("_line", "_newcomers", "_now", "_running", "_scheduled", "_used")
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         """Begin; `now` tells the time in seconds, within a round of the loop too."""
         self._now = now
-        self._line: deque[Callable[[], object]] = deque()
+        self._line: _Line = deque()
+        self._newcomers: _Line = deque()
         self._used = 0.0
         self._scheduled = False
         self._running = False
 
-    @property
-    def free(self) -> bool:
-        """Whether a piece of work may be done at once; inside of a piece it may, as part of it."""
-        return self._running or (not self._line and self._used < _ALLOWANCE)
+    def free(self, *, new: bool = False) -> bool:
+        """Tell whether a piece of work may be done at once; inside of a piece it may, as part of it.
+
+        That of a newcomer waits for all who wait, any other for those in the first line.
+        """
+        if self._running:
+            return True
+        return not self._line and self._used < _ALLOWANCE and not (new and self._newcomers)
 
     def run(self, piece: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a piece of work at once, and count its time; for those who have asked whether it is `free`."""
@@ -63,18 +76,18 @@ class Turns:
         """Count work that was begun here and that the loop does soon: the first step of a task."""
         self._used += seconds
 
-    def add(self, step: Callable[[], object]) -> None:
-        """Let `step` be called in its turn, never from inside of this call.
+    def add(self, step: Callable[[], object], *, new: bool = False) -> None:
+        """Let `step` be called in its turn, never from inside of this call; that of a newcomer after the others'.
 
         While it returns something true there is more to do: it is called again, as often as a share
         allows, and then stands in line anew.
         """
-        self._line.append(step)
+        (self._newcomers if new else self._line).append(step)
         self._schedule()
 
     async def do(self, piece: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a piece of work returns, or raise what it raises, when it has had its turn."""
-        if self.free:
+        if self.free():
             return self.run(piece, *args, **kwargs)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.add(partial(_settle, done, partial(piece, *args, **kwargs)))
@@ -105,20 +118,26 @@ class Turns:
     def _work_off(self) -> None:
         """Serve those in line, as many as one round of the loop allows."""
         self._used = 0.0
+        reserved = _ALLOWANCE * _NEW if self._newcomers else 0.0
         try:
-            while self._line and self._used < _ALLOWANCE:
-                self.run(self._serve, self._line.popleft())
+            self._serve(self._line, _ALLOWANCE - reserved)
+            self._serve(self._newcomers, max(_ALLOWANCE, self._used + reserved))
         finally:
             self._scheduled = False
-            if self._line:
+            if self._line or self._newcomers:
                 self._schedule()
 
-    def _serve(self, step: Callable[[], object]) -> None:
+    def _serve(self, line: _Line, until: float) -> None:
+        while line and self._used < until:
+            self.run(self._give_turn, line)
+
+    def _give_turn(self, line: _Line) -> None:
+        step = line.popleft()
         until = self._now() + _SHARE
         try:
             while step():
                 if self._now() >= until:
-                    self._line.append(step)
+                    line.append(step)
                     return
         except Exception:
             # A defect; it must not keep the others from their turns.

@@ -328,3 +328,34 @@ async def test_a_full_batch_reads_no_further() -> None:
         posted = orjson.loads(await worker.post(orjson.dumps(batch[:2] * 9)))
         assert reads == 4
         assert sum("error" in answer for answer in posted) == 17
+
+
+async def test_a_peer_is_new_until_a_call_of_it_is_answered() -> None:
+    store = GatedStore()
+    async with serving(store) as worker:
+        client, newcomer = Client(worker), Client(worker)
+        store.appending.clear()
+        client.ask("insert", {"event": {"user": 1}})
+        await turns()
+        assert client.session.is_new, "it is not answered yet"
+        store.appending.set()
+        await client.transport.until(lambda: client.transport.messages)
+        assert not client.session.is_new
+        assert newcomer.session.is_new
+
+
+async def test_the_calls_of_newcomers_come_after_those_of_others() -> None:
+    async with serving() as worker:
+        served, newcomer = Client(worker), Client(worker)
+        await served.call("ping")
+        newcomer.send([call("new")])
+        served.send([call("old")])
+        order: list[str] = []
+        for client, name in ((served, "old"), (newcomer, "new")):
+            write = client.transport.outbox.write
+            client.transport.outbox.write = lambda data, n=name, w=write: (
+                order.append(n),
+                w(data),
+            )[1]
+        await newcomer.answer("new")
+        assert order == ["old", "new"]

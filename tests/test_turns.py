@@ -80,34 +80,34 @@ async def test_a_lone_piece_is_done_at_once_until_the_allowance_is_used(
         with pytest.raises(StopIteration):
             work.send(None)
         assert len(done) == count + 1
-    assert not turns.free
+    assert not turns.free()
     await turns.do(working(clock, done, "x", 1))
-    assert turns.free
+    assert turns.free()
     assert len(done) == 7
 
 
 async def test_who_comes_while_others_wait_stands_in_line(clock: Clock, turns: Turns) -> None:
     done: list[str] = []
     turns.add(working(clock, done, "a", 1))
-    assert not turns.free
+    assert not turns.free()
     await turns.do(working(clock, done, "b", 1))
     assert done == ["a", "b"]
 
 
 async def test_what_is_begun_here_and_done_elsewhere_counts(turns: Turns) -> None:
     turns.spend(0.002)
-    assert turns.free
+    assert turns.free()
     turns.spend(0.002)
-    assert not turns.free
+    assert not turns.free()
     await turns.do(lambda: None)
-    assert turns.free
+    assert turns.free()
 
 
 async def test_inside_of_a_piece_all_is_part_of_it(clock: Clock, turns: Turns) -> None:
     done: list[str] = []
 
     def piece() -> None:
-        assert turns.free
+        assert turns.free()
         turns.run(working(clock, done, "inner", 1))
 
     turns.add(piece)
@@ -116,7 +116,7 @@ async def test_inside_of_a_piece_all_is_part_of_it(clock: Clock, turns: Turns) -
     assert done == ["inner", "inner"]
     for _ in range(4):
         turns.run(piece)
-    assert not turns.free, "its time counts once"
+    assert not turns.free(), "its time counts once"
 
 
 async def test_each_of_many_is_done_in_shares(clock: Clock, turns: Turns) -> None:
@@ -160,3 +160,57 @@ async def test_who_gives_up_is_passed_over(clock: Clock, turns: Turns) -> None:
     given_up.cancel()
     await parts.turns()
     assert done == ["a"]
+
+
+async def test_newcomers_come_after_the_others_and_have_a_part_of_each_round(
+    clock: Clock, turns: Turns
+) -> None:
+    done: list[str] = []
+    for _ in range(4):
+        turns.add(working(clock, done, "n", 2), new=True)
+    for _ in range(8):
+        turns.add(working(clock, done, "o", 2))
+    await asyncio.sleep(0)
+    assert "".join(done) == "oooonn"
+    await parts.turns()
+    assert "".join(done) == "oooonn" * 4, "nobody starves"
+
+
+async def test_newcomers_have_their_part_however_long_the_others_take(
+    clock: Clock, turns: Turns
+) -> None:
+    done: list[str] = []
+
+    def long() -> bool:
+        clock.now += 1
+        done.append("o")
+        return True
+
+    turns.add(long)
+    turns.add(working(clock, done, "n", 2), new=True)
+    await asyncio.sleep(0)
+    assert "".join(done) == "onn"
+    turns.add(working(clock, done, "n", 2), new=True)
+    await asyncio.sleep(0)
+    assert "".join(done) == "onnonn"
+    await asyncio.sleep(0)
+    assert "".join(done) == "onnonno", "what is the newcomers' is the others' while none waits"
+
+
+async def test_newcomers_alone_have_the_whole_of_a_round(clock: Clock, turns: Turns) -> None:
+    done: list[str] = []
+    for name in "abcd":
+        turns.add(working(clock, done, name, 2), new=True)
+    await asyncio.sleep(0)
+    assert "".join(done) == "aabbcc"
+
+
+async def test_only_newcomers_wait_for_newcomers(clock: Clock, turns: Turns) -> None:
+    assert turns.free(new=True)
+    turns.add(working(clock, [], "n", 1), new=True)
+    assert not turns.free(new=True)
+    assert turns.free()
+    await parts.turns()
+    assert turns.free(new=True)
+    turns.add(working(clock, [], "o", 1))
+    assert not turns.free(new=True)

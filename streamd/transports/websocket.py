@@ -114,7 +114,8 @@ class WebSocket(asyncio.Protocol):
         """Take bytes; any of them is a sign of life."""
         self.heard = self._gate.keepalive.now
         turns = self._gate.turns
-        if not self._unread and not self._held and len(data) <= _BITE and turns.free:
+        waits = self._unread or self._held or len(data) > _BITE
+        if not waits and turns.free(new=self._is_new):
             turns.run(self._bite, data)
         else:
             self._unread += data
@@ -126,6 +127,10 @@ class WebSocket(asyncio.Protocol):
     def _held(self) -> bool:
         """Whether what comes has to wait: the session is full, or the peer does not take its answers."""
         return not self._reading or (self._outbox is not None and self._outbox.paused)
+
+    @property
+    def _is_new(self) -> bool:
+        return self._session is None or self._session.is_new
 
     @property
     def deaf(self) -> bool:
@@ -146,7 +151,7 @@ class WebSocket(asyncio.Protocol):
             self._transport.pause_reading()
             if not self._feeding:
                 self._feeding = True
-                self._gate.turns.add(self._feed)
+                self._gate.turns.add(self._feed, new=self._is_new)
         else:
             self._transport.resume_reading()
 
