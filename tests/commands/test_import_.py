@@ -155,7 +155,7 @@ async def test_killed_at_any_moment_it_has_each_line_once(place, tmp_path):
 async def _moves(store: Store, least: int, command: Command) -> None:
     async with asyncio.timeout(DEADLINE):
         while (await store.state()).head < least and command.process.returncode is None:
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.redis
