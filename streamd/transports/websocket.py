@@ -159,7 +159,12 @@ class WebSocket(asyncio.Protocol):
         """Work off one bite of what waits; tell whether the session would take another."""
         if self._unread and not self._held:
             bite, self._unread = self._unread[:_BITE], self._unread[_BITE:]
-            self._bite(bite)
+            try:
+                self._bite(bite)
+            except Exception:
+                # As the event loop does when it hands over bytes that meet a defect: nobody would go on with them.
+                self.abort()
+                raise
         self._feeding = bool(self._unread) and not self._held
         if not self._feeding:
             self._listen()

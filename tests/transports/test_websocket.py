@@ -8,6 +8,7 @@ import pytest
 
 import streamd.turns
 from streamd.server import RunningServer
+from streamd.transports.websocket import WebSocket
 from tests.harness import (
     BINARY,
     CLOSE,
@@ -82,6 +83,24 @@ async def test_many_small_frames_of_one_peer_leave_others_their_turns(
         await one(other)
         await many
     assert answered == ["one", "many"]
+
+
+async def test_a_defect_ends_the_connection_though_its_bytes_waited_for_their_turn(
+    server: RunningServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise ZeroDivisionError
+
+    assert await peer.call("ping") == "pong"
+    monkeypatch.setattr(streamd.turns, "_ALLOWANCE", 1e-9)
+    monkeypatch.setattr(WebSocket, "_take", fail)
+    gate = server.application.gate
+    assert gate is not None
+    gate.turns.spend(1)
+    await peer.send(frame(PING, b""))
+    with pytest.raises((ConnectionError, EOFError)):
+        await peer.frame()
+    await until(lambda: not len(gate.keepalive))
 
 
 async def test_fragmented_message(peer: Peer) -> None:
