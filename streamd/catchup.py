@@ -8,6 +8,7 @@ from streamd.errors import CallError, PlaceLost, StoreUnavailable
 from streamd.log import Entry
 from streamd.stores.base import Bounds
 from streamd.subscription import Peer, State, Subscription
+from streamd.turns import Turns
 from streamd.view import View
 
 __all__ = ["CatchUp"]
@@ -18,7 +19,7 @@ _STORE_READS = 4
 """Reads from the store at a time, for all connections of a worker."""
 
 _ROUND = Bounds(limit=256, work=5_000, size=64 << 10)
-"""What one subscription may read before the next connection has its turn."""
+"""What one subscription may read before the next connection is served."""
 
 _RETRY_AFTER = 0.5
 """Seconds until a store that failed is asked again."""
@@ -29,6 +30,7 @@ class CatchUp:
 
     A round reads one stretch for one subscription and writes it. From the window that takes no
     `await`, so nothing comes between "caught up" and "live"; the store is asked by a few tasks.
+    In the line for the event loop all of them have one place: as many rounds in a turn as a share allows.
     """
 
     def __init__(
@@ -38,31 +40,33 @@ class CatchUp:
         frames: Callable[[Subscription, list[Entry]], bytes],
         go_live: Callable[[Subscription], None],
         lose: Callable[[Subscription, CallError], None],
+        turns: Turns,
     ) -> None:
         self._view = view
+        self._turns = turns
         self._frames = frames
         self._go_live = go_live
         self._lose = lose
-        self._turns: dict[Peer, None] = {}
+        self._waiting: dict[Peer, None] = {}
         """Connections waiting for a round, in order."""
         self._far: asyncio.Queue[Subscription] = asyncio.Queue()
         """Subscriptions waiting for the store: at most all that there are, each once."""
         self._reading: set[Peer] = set()
         """Connections with a subscription in `_far` or at the store."""
-        self._work = asyncio.Event()
+        self._serving = False
+        self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to serve."""
-        rounds = asyncio.create_task(self._serve_rounds(), name="catch-up: rounds")
-        readers = [
+        self._tasks = [
             asyncio.create_task(self._serve_far(), name="catch-up: store reads")
             for _ in range(_STORE_READS)
         ]
-        self._tasks = [rounds, *readers]
 
     async def aclose(self) -> None:
         """End serving; idempotent."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -71,22 +75,24 @@ class CatchUp:
     def add(self, peer: Peer) -> None:
         """Give a connection its turn: it has a subscription that is behind, and takes bytes."""
         if peer not in self._reading:
-            self._turns[peer] = None
-            self._work.set()
+            self._waiting[peer] = None
+            if not self._serving:
+                self._serving = True
+                self._turns.add(self._serve_one)
 
-    async def _serve_rounds(self) -> None:
-        while True:
-            await self._work.wait()
-            while self._turns:
-                peer = next(iter(self._turns))
-                del self._turns[peer]
-                try:
-                    self._round(peer)
-                except Exception:
-                    # A defect; it must not end the reading for everybody.
-                    logger.exception("a connection could not be read forward")
-                await asyncio.sleep(0)
-            self._work.clear()
+    def _serve_one(self) -> bool:
+        """Read the first of those who wait forward; tell whether another waits."""
+        if self._closed:
+            return False
+        peer = next(iter(self._waiting))
+        del self._waiting[peer]
+        try:
+            self._round(peer)
+        except Exception:
+            # A defect; it must not end the reading for everybody.
+            logger.exception("a connection could not be read forward")
+        self._serving = bool(self._waiting)
+        return self._serving
 
     def _next(self, peer: Peer) -> Subscription | None:
         if peer.outbox.paused or peer.outbox.closed:
@@ -113,7 +119,7 @@ class CatchUp:
                 sub.wanted, sub.cursor, limit=_ROUND.limit, work=_ROUND.work, size=_ROUND.size
             )
             self._send(sub, found.entries, found.upto)
-        self._turns[peer] = None
+        self._waiting[peer] = None
 
     def _send(self, sub: Subscription, entries: list[Entry], upto: int) -> None:
         if entries:

@@ -22,6 +22,7 @@ from streamd.log import Run
 from streamd.outbox import Outbox
 from streamd.progress import Progress
 from streamd.subscription import Peer, State, Subscription
+from streamd.turns import Turns
 from streamd.types import Seq
 from streamd.view import View
 
@@ -43,13 +44,17 @@ _WRITE_BYTES = 128 << 10
 class Hub:
     """Push what the tail brings to the subscriptions that want it."""
 
-    def __init__(self, view: View, limits: Limits) -> None:
+    def __init__(self, view: View, limits: Limits, turns: Turns | None = None) -> None:
         self._view = view
         self._limits = limits
         self._fanout = Fanout(lambda term: view.window.index.frequency(term), view.cursor)
         self._peers: dict[Peer, None] = {}
         self._catch_up = CatchUp(
-            view, frames=self._fanout.frames, go_live=self._go_live, lose=self._lose
+            view,
+            frames=self._fanout.frames,
+            go_live=self._go_live,
+            lose=self._lose,
+            turns=Turns() if turns is None else turns,
         )
         self._between_batches = asyncio.Lock()
         """Held while a batch goes out: nobody may be told of places meanwhile."""

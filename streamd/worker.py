@@ -35,7 +35,7 @@ class Worker:
         """For what peers send: who inserts does not wait behind those who search."""
         reads = Turns()
         self._view = View(store, stream.limits, reads)
-        self._hub = Hub(self._view, stream.limits)
+        self._hub = Hub(self._view, stream.limits, self.turns)
         self._committer = Committer(store, stream.limits.store_deadline)
         self._methods = Methods(stream, self._view, self._hub, self._committer, reads)
         self._watching: asyncio.Task[None] | None = None

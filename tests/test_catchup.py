@@ -1,7 +1,9 @@
 """streamd.catchup: those who are behind are read forward, connections in turn."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,6 +15,7 @@ from streamd.errors import CallError, PlaceLost, StoreUnavailable
 from streamd.limits import Limits
 from streamd.log import Entry, Run
 from streamd.subscription import Peer, State, Subscription
+from streamd.turns import Turns
 from streamd.view import View
 from tests.parts import DEADLINE, RecordingTransport, ScriptedStore, turns, wanted
 
@@ -22,15 +25,19 @@ OLD = Chain("aaaaaaaa")
 class Desk:
     """Catching up without a hub: frames are the seqs; who is live or lost is noted."""
 
-    def __init__(self, store: ScriptedStore, view: View) -> None:
+    def __init__(self, store: ScriptedStore, view: View, turns: Turns) -> None:
         self.store = store
         self.view = view
+        self.served: list[Peer] = []
+        """Whom each round was for that found something."""
         self.live: list[Subscription] = []
         self.lost: list[tuple[Subscription, CallError]] = []
-        self.catch_up = CatchUp(view, frames=self._frames, go_live=self._go_live, lose=self._lose)
+        self.catch_up = CatchUp(
+            view, frames=self._frames, go_live=self._go_live, lose=self._lose, turns=turns
+        )
 
-    @staticmethod
-    def _frames(sub: Subscription, entries: list[Entry]) -> bytes:
+    def _frames(self, sub: Subscription, entries: list[Entry]) -> bytes:
+        self.served.append(sub.peer)
         return b"".join([b"%d:%d " % (sub.number, entry.seq) for entry in entries])
 
     def _go_live(self, sub: Subscription) -> None:
@@ -62,12 +69,14 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(number: int, window: int = 100_000) -> AsyncIterator[Desk]:
+async def desk(
+    number: int, window: int = 100_000, now: Callable[[], float] = time.perf_counter
+) -> AsyncIterator[Desk]:
     store = ScriptedStore(OLD, [])
     store.add(*[{"user": seq % 10} for seq in range(1, number + 1)])
     view = View(store, Limits(window=window))
     await view.load()
-    made = Desk(store, view)
+    made = Desk(store, view, Turns(now))
     made.catch_up.start()
     try:
         yield made
@@ -116,10 +125,20 @@ async def test_connections_have_their_turn_one_after_the_other() -> None:
         d.catch_up.add(second)
         await d.until_live(1)
         assert d.live[0].peer is second
-        assert len(long.writes) < 4
         await d.until_live(2)
+        assert d.served == [first, second] + [first] * 7
         assert seqs(short) == list(range(1_901, 2_001))
         assert seqs(long) == list(range(1, 2_001))
+
+
+async def test_as_many_connections_as_a_share_allows_are_served_in_one_round_of_the_loop() -> None:
+    ticks = itertools.count()
+    async with desk(100, now=lambda: next(ticks) * 0.0001) as d:
+        for _ in range(60):
+            d.catch_up.add(d.behind(99)[1])
+        await asyncio.sleep(0)
+        assert 20 <= len(d.live) <= 40
+        await d.until_live(60)
 
 
 async def test_the_furthest_of_one_connection_goes_first() -> None:
