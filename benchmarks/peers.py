@@ -148,7 +148,7 @@ def peers(scale: Scale) -> Iterator[Outcome]:
                         what=f"{how}: CPU per delivery, {name} ÷ streamd",
                         unit="×",
                         rounds=ratio(taken[name], taken["streamd"]),
-                        headline=True,
+                        headline=once is push_all or name in ("nchan", "NATS"),
                     )
             headlines = ("rate",) if once is push_all else ()
             yield from figures(prefix, how, taken, headlines=headlines)
