@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from streamd import jsonrpc
@@ -98,7 +99,8 @@ class Session:
         self._closed = True
         self._backlog = self._calls = None
         self._outbox.close()
-        self._hub.leave(self.peer)
+        # When thousands go at once, those who stay do not wait until all are let go of.
+        self._turns.add(partial(self._hub.leave, self.peer), new=True)
         # Each may begin first: the work of a task that never does would be a coroutine never awaited.
         for task in self._tasks or ():
             asyncio.get_running_loop().call_soon(task.cancel)

@@ -359,3 +359,17 @@ async def test_the_calls_of_newcomers_come_after_those_of_others() -> None:
             )[1]
         await newcomer.answer("new")
         assert order == ["old", "new"]
+
+
+async def test_those_who_go_are_let_go_of_after_the_others_had_their_turn() -> None:
+    async with serving() as worker:
+        gone, stays = Client(worker), Client(worker)
+        await gone.call("subscribe")
+        await stays.call("ping")
+        gone.session.close()
+        assert gone.session.peer.subscriptions, "not from inside of the call"
+        seen: list[bool] = []
+        worker.turns.add(lambda: seen.append(bool(gone.session.peer.subscriptions)))
+        await turns()
+        assert seen == [True]
+        assert not gone.session.peer.subscriptions
