@@ -4,10 +4,12 @@ BIN := .venv/bin
 PACKAGES := -e 'clients/python[sync]' -e '.[postgresql,redis]'
 DECLARED := pyproject.toml clients/python/pyproject.toml
 APT := apt-get -qq -o Dpkg::Use-Pty=0
+APT_INSTALL := $(APT) update && DEBIAN_FRONTEND=noninteractive $(APT) install -y
+MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 POSTGRES := { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/no-cluster.conf
 
-.PHONY: help install serve test lint bench soak redis postgres
+.PHONY: help install serve test lint bench soak redis postgres chromium
 .DELETE_ON_ERROR:
 help:
 	@echo "make serve  run the server on 127.0.0.1:8080 with the keys user,kind,repo     (options: ARGS=...)"
@@ -29,17 +31,21 @@ install: .venv/dev.stamp
 serve: .venv/serve.stamp
 	@exec $(BIN)/streamd serve $(ARGS)
 redis:
-	@command -v redis-server >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  $(APT) update && DEBIAN_FRONTEND=noninteractive $(APT) install -y redis-server; fi || true
+	@command -v redis-server >/dev/null || if $(MAY_INSTALL); then $(APT_INSTALL) redis-server; fi || true
 	@redis-server --version 2>/dev/null | grep -Eq ' v=([7-9]|[1-9][0-9])\.' || echo \
 	  "The tests on Redis need redis-server 7.0 or newer: install it, as with apt install redis-server" >&2
 postgres: # Debian's package would create and start a server of its own.
-	@$(POSTGRES) || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  mkdir -p $(dir $(NO_CLUSTER)) && echo 'create_main_cluster = false' >$(NO_CLUSTER); $(APT) update && \
-	  DEBIAN_FRONTEND=noninteractive $(APT) install -y --no-install-recommends postgresql procps; rm -f $(NO_CLUSTER); fi || true
+	@$(POSTGRES) || if $(MAY_INSTALL); then \
+	  mkdir -p $(dir $(NO_CLUSTER)) && echo 'create_main_cluster = false' >$(NO_CLUSTER); \
+	  $(APT_INSTALL) --no-install-recommends postgresql procps; rm -f $(NO_CLUSTER); fi || true
 	@$(POSTGRES) || echo \
 	  "The tests on PostgreSQL need its programs: install them, as with apt install postgresql" >&2
-test: install redis postgres
+chromium: # Its text needs a font; those of Debian's package are only recommended.
+	@command -v chromium >/dev/null || if $(MAY_INSTALL); then \
+	  $(APT_INSTALL) --no-install-recommends chromium fonts-dejavu-core; fi || true
+	@command -v chromium >/dev/null || echo \
+	  "The tests in a browser need Chromium: install it, as with apt install chromium" >&2
+test: install redis postgres chromium
 	env -u MAKEFLAGS -u MAKELEVEL -u ARGS $(BIN)/pytest -n 2 -m 'not soak' $(ARGS)
 	@$(MAKE) -s lint
 lint: install
