@@ -79,8 +79,12 @@ class Key:
     path: tuple[str, ...]
 
     def __str__(self) -> str:
-        path = ".".join(self.path)
-        return self.name if path == self.name else f"{self.name}={path}"
+        return self.name if self.dotted == self.name else f"{self.name}={self.dotted}"
+
+    @property
+    def dotted(self) -> str:
+        """The path as it is written."""
+        return ".".join(self.path)
 
     def read(self, event: dict[str, Any]) -> Json:
         """Return the value at the path, or None where there is none."""
@@ -133,6 +137,11 @@ class Keys(tuple[Key, ...]):
     def names(self) -> tuple[str, ...]:
         """The names alone."""
         return tuple(key.name for key in self)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Where each is read from, by name: `{"login": "actor.login"}`."""
+        return {key.name: key.dotted for key in self}
 
     def terms(self, event: dict[str, Any], limits: Limits) -> tuple[Term, ...]:
         """Return the event's terms, each once, keys in declared order."""

@@ -141,6 +141,7 @@ class Methods:
                     "epoch": self._view.chain.epoch,
                     "cursor": self._view.cursor(self._view.position),
                     "keys": list(self._stream.keys.names),
+                    "paths": self._stream.keys.paths,
                     "limits": self._stream.limits.to_json(),
                 }
             )

@@ -94,6 +94,12 @@ def test_keys_are_names_or_names_with_paths() -> None:
     assert keys.names == ("user", "kind", "login", "a-b")
     assert str(keys) == "user,kind=type,login=actor.login,a-b=x-y.z"
     assert Keys.parse(str(keys)) == keys
+    assert list(keys.paths.items()) == [
+        ("user", "user"),
+        ("kind", "type"),
+        ("login", "actor.login"),
+        ("a-b", "x-y.z"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,7 @@ async def test_info_says_what_a_client_needs() -> None:
             "epoch": worker._view.chain.epoch,
             "cursor": inserted["cursor"],
             "keys": ["user", "kind", "repo", "tag"],
+            "paths": {"user": "user", "kind": "kind", "repo": "repo", "tag": "tags"},
         }
 
 

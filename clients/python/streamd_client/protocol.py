@@ -231,7 +231,13 @@ def read_info(result: Any) -> Info:
     """
     return _read(
         lambda r: Info(
-            r["server"], r["version"], r["epoch"], r["cursor"], list(r["keys"]), dict(r["limits"])
+            r["server"],
+            r["version"],
+            r["epoch"],
+            r["cursor"],
+            list(r["keys"]),
+            dict(r["limits"]),
+            dict(r.get("paths", {})),
         ),
         result,
     )

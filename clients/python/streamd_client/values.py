@@ -1,7 +1,7 @@
 """What calls take and give: plain values, read once from the wire's JSON."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 __all__ = ["Entry", "Event", "Filter", "History", "Info", "Inserted", "Scalar", "merge_filter"]
@@ -61,6 +61,8 @@ class Info:
     """The names that a filter may use."""
     limits: dict[str, Any]
     """The server's limits by name."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Where in an event each key is read from, as in `actor.login`; empty if the server is older."""
 
 
 def merge_filter(filter: Filter | None, keys: Filter) -> dict[str, Scalar | list[Scalar]]:

@@ -295,6 +295,7 @@ class FakeServer:
             "epoch": self.epoch,
             "cursor": self.head,
             "keys": self.keys,
+            "paths": {key: key for key in self.keys},
             "limits": {"batch": 100},
         }
 

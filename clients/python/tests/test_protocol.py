@@ -85,6 +85,7 @@ def test_results_are_read():
     )
     info = {"server": "s", "version": "1", "epoch": "e", "cursor": "c", "keys": ["k"], "limits": {}}
     assert protocol.read_info(info | {"later": 1}) == Info("s", "1", "e", "c", ["k"], {})
+    assert protocol.read_info(info | {"paths": {"k": "a.b"}}).paths == {"k": "a.b"}
     subscribed = protocol.read_subscribed(
         {
             "subscription": 1,
