@@ -16,6 +16,7 @@ from streamd.stores import open_store
 from streamd.stores.base import Store, Stream
 from streamd.transports.gate import Gate
 from streamd.transports.http import http_app
+from streamd.transports.pages import read_pages
 from streamd.worker import Worker
 
 __all__ = ["Application"]
@@ -86,10 +87,11 @@ class Application:
         """Open the store and begin to serve; raise StartupError."""
         stream = self.settings.to_stream()
         door = self.settings.to_door()
+        pages = await asyncio.to_thread(read_pages, dashboard=self.settings.dashboard)
         worker = Worker(self._make_store(stream), stream)
         await worker.open()
         self.gate = Gate(worker, door, compression=self.settings.compression)
-        self._http = http_app(self.gate)
+        self._http = http_app(self.gate, pages)
         self.gate.open()
 
     def _make_store(self, stream: Stream) -> Store:

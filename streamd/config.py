@@ -137,6 +137,9 @@ class Settings(_LimitSettings):
     compression: bool = Field(
         False, description="compress messages for WebSockets that ask for it (permessage-deflate)"
     )
+    dashboard: bool = Field(
+        True, description="serve a dashboard (GET /) and an example to copy (GET /example)"
+    )
     config: Path | None = Field(None, description="TOML file with settings by these names")
 
     @classmethod

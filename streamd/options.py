@@ -33,6 +33,7 @@ class Options(TypedDict, total=False):
     allow_host: Texts
     allow_origin: Texts
     compression: bool
+    dashboard: bool
     config: str | Path | None
 
     message_bytes: Size

@@ -60,17 +60,29 @@ def test_unknown_name_in_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "feed", "store", "kept"),
+    ("keys", "feed", "rest", "kept", "dashboard"),
     [
-        ("user,page=title", " user=291", "", "sqlite:///streamd.db   (the events are kept in"),
-        ("user=actor.id", "", 'store = "memory:"', "memory:   (the events live as long as this"),
+        (
+            "user,page=title",
+            " user=291",
+            "",
+            "sqlite:///streamd.db   (the events are kept in",
+            r"dashboard  http://127\.0\.0\.1:[1-9]\d*/\n",
+        ),
+        (
+            "user=actor.id",
+            "",
+            'store = "memory:"\ndashboard = false',
+            "memory:   (the events live as long as this",
+            r"dashboard  none\n",
+        ),
     ],
 )
 def test_what_it_says_at_its_start(
-    tmp_path: Path, keys: str, feed: str, store: str, kept: str
+    tmp_path: Path, keys: str, feed: str, rest: str, kept: str, dashboard: str
 ) -> None:
     file = tmp_path / "streamd.toml"
-    file.write_text(f'keys = "{keys}"\nport = 0\n{store}\n')
+    file.write_text(f'keys = "{keys}"\nport = 0\n{rest}\n')
     environment = {name: value for name, value in os.environ.items() if "STREAMD" not in name}
     process = subprocess.Popen(
         [sys.executable, "-m", "streamd", "serve", "--config", str(file)],
@@ -81,11 +93,12 @@ def test_what_it_says_at_its_start(
     )
     try:
         assert process.stdout is not None
-        said = "".join(process.stdout.readline() for _ in range(8))
+        said = "".join(process.stdout.readline() for _ in range(9))
     finally:
         process.terminate()
         process.communicate(timeout=30)
     assert re.search(r"ws://127\.0\.0\.1:[1-9]\d*/ and http://127\.0\.0\.1:[1-9]\d*/", said)
+    assert re.search(dashboard, said)
     assert kept in said
     assert (tmp_path / "streamd.db").exists() is ("sqlite" in kept)
     assert keys in said

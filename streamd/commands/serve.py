@@ -39,11 +39,13 @@ def _announce(settings: Settings, address: "Address") -> None:
     url = "" if address.port == 8080 else f" --url {address.ws_url}"
     # The event below is in this feed if `user` is read where its name says; else all are shown.
     feed = " user=291" if "user" in map(str.strip, settings.keys.split(",")) else ""
+    dashboard = address.url if settings.dashboard else "none"
     lines = (
         f"streamd serves {address.ws_url} and {address.url}",
-        f"  store   {store}",
-        f"  stream  {settings.stream}",
-        f"  keys    {settings.keys}",
+        f"  store      {store}",
+        f"  stream     {settings.stream}",
+        f"  keys       {settings.keys}",
+        f"  dashboard  {dashboard}",
         "",
         "Follow the feed in one terminal, insert an event in another:",
         f"  .venv/bin/streamd tail{feed}{url}",

@@ -1,18 +1,21 @@
-"""HTTP: `POST /` with calls, what orchestrators ask, and a page for people."""
+"""HTTP: `POST /` with calls, what orchestrators ask, and the pages for browsers."""
+
+from collections.abc import Mapping
 
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from streamd import __version__, jsonrpc
+from streamd import jsonrpc
 from streamd.errors import CallError, LimitExceeded
 from streamd.transports.envelope import Envelope, read_envelope
 from streamd.transports.gate import Gate
+from streamd.transports.pages import Page
 
 __all__ = ["http_app"]
 
@@ -20,22 +23,16 @@ _JSON = "application/json"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _NO_STORE = {"Cache-Control": "no-store"}
 
-_PAGE = f"""streamd {__version__}: a real-time feed server.
 
-WebSocket, JSON-RPC 2.0:   ws://<this address>/
-HTTP, the same calls:      POST / with Content-Type: application/json
-Health:                    GET /health/live, GET /health/ready
-"""
-
-
-def http_app(gate: Gate) -> ASGIApp:
-    """Return the application that serves HTTP."""
-    site = _Site(gate)
+def http_app(gate: Gate, pages: Mapping[str, Page]) -> ASGIApp:
+    """Return the application that serves HTTP; `pages` are by path, with one at `/`."""
+    site = _Site(gate, pages["/"])
     app = Starlette(
         routes=[
             Route("/", site.root, methods=["GET", "POST"]),
             Route("/health/live", site.live),
             Route("/health/ready", site.ready),
+            *(Route(path, page.respond) for path, page in pages.items() if path != "/"),
         ],
         middleware=[Middleware(_AtTheDoor, gate=gate)],
         exception_handlers={
@@ -71,11 +68,13 @@ def _header(scope: Scope, name: bytes) -> list[str]:
 class _Site:
     """The resources."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, page: Page) -> None:
         self._gate = gate
+        self._page = page
 
     async def root(self, request: Request) -> Response:
-        return await self._post(request) if request.method == "POST" else PlainTextResponse(_PAGE)
+        respond = self._post if request.method == "POST" else self._page.respond
+        return await respond(request)
 
     async def live(self, request: Request) -> Response:
         return _json(200, {"status": "live"})

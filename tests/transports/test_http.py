@@ -296,12 +296,6 @@ async def test_not_ready_while_draining_or_without_a_store(server: RunningServer
     assert (await ask(server, get("/health/live"))).status == 200
 
 
-async def test_page_for_people(server: RunningServer) -> None:
-    response = await ask(server, get())
-    assert response.status == 200
-    assert b"real-time feed" in response.body
-
-
 async def test_a_defect_is_answered_without_its_cause(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
