@@ -1,0 +1,75 @@
+/** What calls take and give: plain values, read once from the wire's JSON. */
+
+/**
+ * @typedef {Record<string, any>} Event any JSON object
+ */
+
+/**
+ * @typedef {string | number | boolean} Scalar
+ */
+
+/**
+ * @typedef {Record<string, Scalar | Iterable<Scalar>>} Filter keys and the values they may have:
+ *   AND between keys, OR in a list. `{}` matches everything, an empty list nothing. `291` and
+ *   `"291"` are one value.
+ */
+
+/**
+ * @typedef {object} Entry an event with its place in the log
+ * @property {string} cursor the place: everything up to and with this entry. Compare for equality
+ *   only
+ * @property {number} time when the store took it, in milliseconds since 1970 (UTC). Never decreases
+ * @property {Event} event the event as it was inserted
+ */
+
+/**
+ * @typedef {object} Inserted the acknowledgement of one event
+ * @property {string} cursor the event's place
+ * @property {number} time when the store took it, in milliseconds since 1970 (UTC)
+ * @property {boolean} duplicate whether its id was known already, through an earlier attempt of
+ *   this client too
+ */
+
+/**
+ * @typedef {object} History a page of the past
+ * @property {Entry[]} entries the entries, newest first
+ * @property {string | null} before what to give as `before` for the next, older page; null at the
+ *   end
+ * @property {string} cursor what to give as `after` to follow what happens from this page on
+ */
+
+/**
+ * @typedef {object} Info what the server says about itself
+ * @property {string} server its name
+ * @property {string} version
+ * @property {string} epoch the identity of the log
+ * @property {string} cursor the newest place
+ * @property {string[]} keys the names that a filter may use
+ * @property {Record<string, string>} paths where each key is read from, as in "actor.login"; empty
+ *   from a server that does not tell
+ * @property {Record<string, any>} limits the server's limits by name
+ */
+
+/**
+ * Return a filter of the caller's own, with every collection as a list.
+ *
+ * @param {Filter | null | undefined} filter
+ * @returns {Record<string, Scalar | Scalar[]>}
+ */
+export function plainFilter(filter) {
+  // fromEntries: a key named __proto__ is a key like any other.
+  return Object.fromEntries(
+    Object.entries(filter ?? {}).map(([key, value]) => [key, plain(value)]),
+  );
+}
+
+/**
+ * @param {Scalar | Iterable<Scalar>} value
+ * @returns {Scalar | Scalar[]}
+ */
+function plain(value) {
+  if (typeof value === "object" && value !== null && Symbol.iterator in value) {
+    return Array.from(value);
+  }
+  return /** @type {Scalar} */ (value); // what is no scalar, the server refuses by name
+}
