@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from streamd.access import Access
 from streamd.errors import CallError, InvalidParams
 from streamd.event import kind_of
 from streamd.subscription import Peer
@@ -41,6 +42,10 @@ class Caller(Protocol):
     @property
     def peer(self) -> Peer | None:
         """What events can be pushed to; None over HTTP."""
+
+    @property
+    def access(self) -> Access:
+        """What the caller may do now."""
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Wait until this caller may be given one more large answer."""

@@ -146,14 +146,16 @@ class CatchUp:
     async def _read_far(self, sub: Subscription) -> None:
         if sub.state is not State.BEHIND or sub.peer.outbox.closed:
             return
-        since = sub.cursor
-        run = await self._view.after(since, sub.wanted, _ROUND)
+        since, wanted = sub.cursor, sub.wanted
+        run = await self._view.after(since, wanted, _ROUND)
         if run.state.chain != self._view.chain:
             # The tail is about to bring the change, and the hub then judges all places.
             await self._view.fresh()
             return
         if sub.state is not State.BEHIND or sub.peer.outbox.closed or sub.cursor != since:
             return
+        if sub.wanted is not wanted:
+            return  # It may read something else by now.
         if since < run.state.floor - 1:
             self._lose(sub, PlaceLost("expired"))
         else:

@@ -9,6 +9,8 @@
         ├── MethodNotFound        -32601
         ├── InvalidParams         -32602
         ├── InternalError         -32603  a defect of ours; the log has it, the peer does not
+        ├── Unauthorized          -32001  no token, or none that is valid
+        ├── Forbidden             -32002  the token does not allow it
         ├── LimitExceeded         -32004
         ├── UnknownSubscription   -32006
         ├── PlaceLost             -32007  a cursor that can't be kept
@@ -16,13 +18,14 @@
         └── StoreUnavailable      -32011
 
 The codes -32700 … -32603 are those of JSON-RPC 2.0, section 5.1; the others lie in its range for servers.
-Reserved for access rules: -32001 unauthorized, -32002 forbidden, -32005 rate limited.
+Reserved: -32005 rate limited.
 """
 
 from typing import Any, ClassVar, Literal
 
 __all__ = [
     "CallError",
+    "Forbidden",
     "InternalError",
     "InvalidParams",
     "InvalidRequest",
@@ -33,6 +36,7 @@ __all__ = [
     "StartupError",
     "StoreUnavailable",
     "StreamdError",
+    "Unauthorized",
     "UnknownOutcome",
     "UnknownSubscription",
     "UpkeepError",
@@ -102,6 +106,18 @@ class InternalError(CallError):
 
     def __init__(self) -> None:
         super().__init__("internal error")
+
+
+class Unauthorized(CallError):
+    """There is no token, or it is refused; `data.reason` is `expired` where a new one would do."""
+
+    code = -32001
+
+
+class Forbidden(CallError):
+    """The caller's grants do not allow it."""
+
+    code = -32002
 
 
 class LimitExceeded(CallError):

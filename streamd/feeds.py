@@ -38,7 +38,7 @@ class Feeds:
         after = params.get("after")
         if after is not None and after != _START:
             after = parse_cursor(after, "after")
-        sub = self._hub.subscribe(caller.peer, wanted)
+        sub = self._hub.subscribe(caller.peer, caller.access.narrow(wanted), asked=wanted)
         return self._answer_subscribe(caller, sub, backfill, after, answer)
 
     async def _answer_subscribe(
@@ -64,10 +64,13 @@ class Feeds:
                     answer.check()
                 shown = False
                 while not shown:
-                    page = await self._snapshot(sub.wanted, backfill)
+                    wanted = sub.wanted
+                    page = await self._snapshot(wanted, backfill)
                     if backfill:
                         check_size(page, backfill, self._limits)
-                    shown = await self._turns.do(self._answer_snapshot, sub, page, reason, answer)
+                    shown = await self._turns.do(
+                        self._answer_snapshot, sub, wanted, page, reason, answer
+                    )
         except BaseException:
             self._hub.abandon(sub)
             raise
@@ -95,10 +98,15 @@ class Feeds:
         return Page(state, [], state.head + 1 if state.head >= state.floor else None)
 
     def _answer_snapshot(
-        self, sub: Subscription, page: Page, reason: str | None, answer: Answer
+        self,
+        sub: Subscription,
+        wanted: Filter,
+        page: Page,
+        reason: str | None,
+        answer: Answer,
     ) -> bool:
-        """Answer with a page; not if the log was forked since it was read."""
-        if page.state.chain != self._view.chain:
+        """Answer with a page; not if the log was forked since it was read, or something else may be read."""
+        if page.state.chain != self._view.chain or sub.wanted is not wanted:
             return False
         live = self._place(sub, page.state.head)
         entries = [
@@ -127,6 +135,8 @@ class Feeds:
         return b"false" if sub.promised else b"true"
 
     def _settle(self, sub: Subscription, result: bytes, answer: Answer) -> None:
+        if sub.lost is not None and not isinstance(sub.lost, PlaceLost):
+            raise sub.lost
         answer.result(
             result, then=lambda: self._hub.activate(sub), undo=lambda: self._hub.abandon(sub)
         )

@@ -9,12 +9,19 @@ becomes BEHIND with the start as its cursor, and is read forward when its socket
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 
 from streamd import notifications
+from streamd.access import Access, is_likely
 from streamd.catchup import CatchUp
-from streamd.errors import CallError, PlaceLost, UnknownSubscription
+from streamd.errors import (
+    CallError,
+    Forbidden,
+    LimitExceeded,
+    PlaceLost,
+    UnknownSubscription,
+)
 from streamd.fanout import Fanout, Part
 from streamd.filters import Filter
 from streamd.limits import Limits
@@ -36,6 +43,9 @@ _PART_BYTES = 64 << 10
 
 _SLICE = 200
 """Subscriptions written to between two looks at what else is to do."""
+
+_VALUES = 5_000
+"""Values of filters that are judged again between two looks at what else is to do."""
 
 _WRITE_BYTES = 128 << 10
 """Frames joined to one write. A peer with many subscriptions may fill its outbox in the middle of a batch."""
@@ -123,15 +133,17 @@ class Hub:
         if peer.num_behind:
             self._catch_up.add(peer)
 
-    def subscribe(self, peer: Peer, wanted: Filter) -> Subscription:
+    def subscribe(self, peer: Peer, wanted: Filter, asked: Filter | None = None) -> Subscription:
         """Give a subscription its number; it is PENDING, and counts against the limits.
+
+        `wanted` is what it gets of what was `asked` for, which is kept to be judged again.
 
         Raise LimitExceeded for `subscriptions` and `connection_filter_values`.
         """
         self._limits.check("subscriptions", len(peer.subscriptions) + 1)
         self._limits.check("connection_filter_values", peer.num_values + wanted.num_values)
         peer.last_number += 1
-        sub = Subscription(peer, peer.last_number, wanted)
+        sub = Subscription(peer, peer.last_number, wanted, None if asked is wanted else asked)
         peer.subscriptions[sub.number] = sub
         peer.num_values += wanted.num_values
         return sub
@@ -156,6 +168,41 @@ class Hub:
                 f"this connection has no subscription {number}", subscription=number
             )
         self._end(sub)
+
+    async def judge_again(self, peer: Peer, access: Access) -> None:
+        """Narrow what a connection's subscriptions want anew: it may read something else.
+
+        All that are LIVE change at one place in the log; those that are BEHIND where they are. One
+        that may get nothing any more is told so; one for which nothing changes goes on.
+        """
+        subs = list(peer.subscriptions.values())
+        verdicts = {sub: _judge(sub, access) async for sub in _in_slices(subs)}
+        async with self._between_batches:
+            changed = [sub for sub in subs if verdicts[sub] != sub.wanted]
+            async for sub in _in_slices(changed):
+                if sub.state is not State.ENDED:
+                    self._change(sub, verdicts[sub])
+
+    def _change(self, sub: Subscription, verdict: Filter | CallError) -> None:
+        """Let a subscription get something else from here on, or nothing."""
+        if isinstance(verdict, CallError):
+            self._lose(sub, verdict)
+            return
+        values = sub.peer.num_values - sub.wanted.num_values + verdict.num_values
+        try:
+            self._limits.check("connection_filter_values", values)
+        except LimitExceeded as error:
+            self._lose(sub, error)
+            return
+        live = sub.state is State.LIVE
+        if live:
+            self._fanout.discard(sub)
+        sub.peer.num_values = values
+        asked = sub.asked or sub.wanted
+        sub.asked = None if verdict is asked else asked
+        sub.wanted = verdict
+        if live:
+            self._fanout.add(sub)
 
     def abandon(self, sub: Subscription) -> None:
         """End a subscription whose answer could not be given."""
@@ -271,6 +318,28 @@ class Hub:
             if peer.subscriptions and not peer.outbox.closed:
                 self._progress.tell(peer, asyncio.get_running_loop().time())
             peer.outbox.send(notifications.shutdown(reconnect_after_ms))
+
+
+def _judge(sub: Subscription, access: Access) -> Filter | CallError:
+    """Return what a subscription is to get of what was asked for, or why it is to end."""
+    try:
+        wanted = access.narrow(sub.asked or sub.wanted)
+    except CallError as error:
+        return error
+    if is_likely(sub.wanted) and not is_likely(wanted):
+        return Forbidden("what this subscription asked for may not be read any more")
+    return wanted
+
+
+async def _in_slices(subs: list[Subscription]) -> AsyncIterator[Subscription]:
+    """Yield subscriptions, and let others have their turn after some thousand values of theirs."""
+    values = 0
+    for sub in subs:
+        yield sub
+        values += sub.wanted.num_values
+        if values >= _VALUES:
+            await asyncio.sleep(0)
+            values = 0
 
 
 def _parts(run: Run) -> Iterator[Run]:

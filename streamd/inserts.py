@@ -21,7 +21,7 @@ class Inserts:
         self._committer = committer
 
     def insert(self, caller: Caller, params: Params, answer: Answer) -> None:
-        draft = draft_event(params["event"], params.get("id"), self._keys, self._limits)
+        draft = self._draft(caller, params["event"], params.get("id"))
 
         def done(chain: Chain, verdict: Verdict) -> None:
             if isinstance(verdict, CallError):
@@ -32,7 +32,7 @@ class Inserts:
         self._committer.submit([draft], done)
 
     def insert_many(self, caller: Caller, params: Params, answer: Answer) -> None:
-        drafts = self._drafts(params["events"], params.get("ids"))
+        drafts = self._drafts(caller, params["events"], params.get("ids"))
         if not drafts:
             answer.result(b'{"entries":[]}')
             return
@@ -45,7 +45,10 @@ class Inserts:
 
         self._committer.submit(drafts, done)
 
-    def _drafts(self, events: Json, ids: Json) -> list[Draft]:
+    def _draft(self, caller: Caller, event: Json, insert_id: Json) -> Draft:
+        return caller.access.admit(draft_event(event, insert_id, self._keys, self._limits))
+
+    def _drafts(self, caller: Caller, events: Json, ids: Json) -> list[Draft]:
         if not isinstance(events, list):
             raise InvalidParams(f"events must be a list, got {kind_of(events)}")
         self._limits.check("insert_many", len(events))
@@ -57,10 +60,7 @@ class Inserts:
             raise InvalidParams(
                 f"there must be as many ids as events, got {len(ids)} for {len(events)}"
             )
-        return [
-            draft_event(event, ident, self._keys, self._limits)
-            for event, ident in zip(events, ids, strict=True)
-        ]
+        return [self._draft(caller, event, ident) for event, ident in zip(events, ids, strict=True)]
 
 
 def _placed_json(chain: Chain, placed: list[Placed]) -> bytes:

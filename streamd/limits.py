@@ -26,6 +26,7 @@ class Limits:
     event_terms: int = _limit(64, "terms of one event, all keys together")
     value_bytes: int = _limit(512, "one value of a key as text, in bytes")
     insert_id_bytes: int = _limit(128, "an insert id, in bytes")
+    grants: int = _limit(64, "grants of a token to read, and as many to write")
     insert_many: int = _limit(1_000, "events of one insert_many")
     batch: int = _limit(100, "calls of one batch")
     filter_values: int = _limit(10_000, "values of one filter, all keys together")

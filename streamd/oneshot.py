@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from streamd import jsonrpc
+from streamd.access import OPEN, Access
 from streamd.errors import CallError
 from streamd.exchange import Exchange, Reply
 from streamd.limits import Limits
@@ -46,7 +47,11 @@ class OneShot:
 
     peer: Peer | None = None
 
-    def __init__(self, methods: Methods, limits: Limits, turns: Turns) -> None:
+    def __init__(
+        self, methods: Methods, limits: Limits, turns: Turns, access: Access = OPEN
+    ) -> None:
+        self.access = access
+        """What it may do."""
         self._methods = methods
         self._limits = limits
         self._turns = turns

@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
     event_terms: int
     value_bytes: Size
     insert_id_bytes: Size
+    grants: int
     insert_many: int
     batch: int
     filter_values: int

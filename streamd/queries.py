@@ -42,8 +42,12 @@ class Queries:
     def _bounds(self, limit: int, skip: int = 0) -> Bounds:
         return Bounds(limit, self._limits.query_work, self._limits.answer_bytes, skip)
 
-    def items(self, caller: Caller, params: Params, answer: Answer) -> Work:
+    def _wanted(self, caller: Caller, params: Params) -> Filter:
         wanted = parse_filter(params.get("filter", {}), self._keys, self._limits)
+        return caller.access.narrow(wanted)
+
+    def items(self, caller: Caller, params: Params, answer: Answer) -> Work:
+        wanted = self._wanted(caller, params)
         start = integer(params, "start", 0, 0)
         end = integer(params, "end", 20, 0)
         if end < start:
@@ -73,7 +77,7 @@ class Queries:
         answer.result(b"[%b]" % b",".join([entry.body for entry in page.entries]))
 
     def history(self, caller: Caller, params: Params, answer: Answer) -> Work:
-        wanted = parse_filter(params.get("filter", {}), self._keys, self._limits)
+        wanted = self._wanted(caller, params)
         limit = integer(params, "limit", 20, 1)
         self._limits.check("limit", limit)
         before = parse_cursor(params["before"], "before") if "before" in params else None

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from streamd import jsonrpc
+from streamd.access import OPEN, Access
 from streamd.errors import InvalidRequest, StoreUnavailable
 from streamd.exchange import Exchange, Reply
 from streamd.hub import Hub
@@ -32,7 +33,7 @@ class Session:
 
     __slots__ = (
         "_backlog", "_calls", "_closed", "_draining", "_hub", "_lane", "_limits", "_methods", "_outbox",
-        "_scheduled", "_set_reading", "_tasks", "_turns", "in_flight", "is_new", "peer",
+        "_scheduled", "_set_reading", "_tasks", "_turns", "access", "in_flight", "is_new", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +44,7 @@ class Session:
         outbox: Outbox,
         set_reading: Callable[[bool], None],
         turns: Turns,
+        access: Access = OPEN,
     ) -> None:
         self._methods = methods
         self._hub = hub
@@ -50,6 +52,8 @@ class Session:
         self._outbox = outbox
         self._set_reading = set_reading
         self._turns = turns
+        self.access = access
+        """What it may do now."""
         # Most peers never wait for anything: what they would need for it is made when they do.
         self._backlog: deque[bytes] | None = None
         self._calls: deque[tuple[jsonrpc.Call, Exchange]] | None = None

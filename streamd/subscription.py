@@ -30,19 +30,24 @@ class State(Enum):
 class Subscription:
     """A filter, its number on one connection, and how far that connection has got."""
 
-    __slots__ = ("cursor", "lost", "number", "peer", "promised", "state", "wanted")
+    __slots__ = ("asked", "cursor", "lost", "number", "peer", "promised", "state", "wanted")
 
-    def __init__(self, peer: "Peer", number: int, wanted: Filter) -> None:
+    def __init__(
+        self, peer: "Peer", number: int, wanted: Filter, asked: Filter | None = None
+    ) -> None:
         self.peer = peer
         self.number = number
         self.wanted = wanted
+        """What it gets: what was asked for, as far as its peer may read that."""
+        self.asked = asked
+        """What was asked for, where that is more than `wanted`."""
         self.state = State.PENDING
         self.cursor: Seq = -1
         """Everything up to here was sent; while LIVE: when it became so, and everything since."""
         self.promised = False
         """Whether the peer was told to wait for a `progress` with `live: true`."""
         self.lost: CallError | None = None
-        """Why it ended while it was PENDING: to be told after its answer."""
+        """Why it ended while it was PENDING: to be told after its answer, or in its place."""
 
     @property
     def placed(self) -> bool:

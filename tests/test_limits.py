@@ -198,6 +198,7 @@ OTHERWISE: dict[str, Callable[[], Awaitable[None]]] = {
 """The limits that show in another way."""
 
 ELSEWHERE = {
+    "grants": "tests/test_access.py",
     "max_age": "tests/stores",
     "insert_id_lifetime": "tests/stores",
     "ping": "tests/test_hub.py, tests/transports",
@@ -209,7 +210,7 @@ ELSEWHERE = {
     "header_bytes": "tests/transports",
     "header_deadline": "tests/transports",
 }
-"""The limits that need a clock or a socket."""
+"""The limits that need a clock, a socket or a token."""
 
 NAMES = {field.name for field in dataclasses.fields(Limits)}
 
@@ -256,7 +257,7 @@ def test_every_limit_is_explained_and_shown_by_its_name() -> None:
 def test_the_defaults_are_those_of_the_documents() -> None:
     assert Limits().to_json() == {
         "message_bytes": 1 << 20, "event_bytes": 64 << 10, "nesting": 64, "keys": 16, "event_terms": 64,
-        "value_bytes": 512, "insert_id_bytes": 128, "insert_many": 1_000, "batch": 100, "filter_values": 10_000,
+        "value_bytes": 512, "insert_id_bytes": 128, "grants": 64, "insert_many": 1_000, "batch": 100, "filter_values": 10_000,
         "connection_filter_values": 20_000, "subscriptions": 100, "backfill": 1_000, "limit": 1_000, "slice": 1_000,
         "end": 10_000, "answer_bytes": 4 << 20, "query_work": 200_000, "calls_in_flight": 128, "window": 100_000,
         "window_bytes": 256 << 20, "outbox_bytes": 256 << 10, "max_events": None, "max_age": None, "drain": 15.0,
