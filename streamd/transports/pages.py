@@ -104,19 +104,18 @@ def find_client(package: Path) -> Path:
     for folder in (package / "js", package.parent / "clients" / "js"):
         if (folder / "src" / "streamd.js").is_file():
             return folder
-    # Until client is there.
-    return package.parent / "clients" / "js"
+    raise StartupError("the files of the JavaScript client are missing: install streamd anew")
 
 
 def _client_pages(source: Path) -> Iterator[tuple[str, Page]]:
-    if not (source / "streamd.js").is_file():
-        return
     for file in (source / "streamd.js", *_assets(source / "streamd")):
         yield f"/{file.relative_to(source).as_posix()}", _page(file, _FOR_ANY_ORIGIN)
 
 
 def _dashboard_pages(folder: Path) -> Iterator[tuple[str, Page]]:
     yield "/", _html(folder / "index.html", forms="'none'")
+    # What browsers ask for if a page names no icon, as the example does.
+    yield "/favicon.ico", _page(folder / "icon.svg", _FOR_THIS_ORIGIN)
     for file in _assets(folder):
         yield f"/dashboard/{file.name}", _page(file, _FOR_THIS_ORIGIN)
 

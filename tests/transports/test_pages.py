@@ -12,7 +12,7 @@ import pytest
 from streamd import __version__
 from streamd.errors import StartupError
 from streamd.server import RunningServer
-from streamd.transports.pages import find_client, read_pages
+from streamd.transports.pages import Page, find_client, read_pages
 from tests.harness import Peer, Response, get, running
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,8 @@ MODULES = {
     for file in (SOURCE / "streamd.js", *SOURCE.glob("streamd/*.js"))
 }
 ASSETS = {f"/dashboard/{file.name}": file for file in DASHBOARD.glob("[!.]*.*")}
-ASSETS.pop("/dashboard/index.html", None)
+ASSETS.pop("/dashboard/index.html")
+ASSETS["/favicon.ico"] = DASHBOARD / "icon.svg"
 PAGES = {"/": DASHBOARD / "index.html", "/example": EXAMPLE}
 FILES = MODULES | ASSETS | PAGES
 
@@ -217,9 +218,15 @@ async def test_what_a_browser_has_is_not_sent_again(
     assert (await ask(server, get(path, 'If-None-Match: W/"other"'))).status == 200
 
 
-async def test_a_tag_is_of_one_text_and_its_headers() -> None:
-    tags = [page.headers["ETag"] for page in read_pages(dashboard=True).values()]
-    assert len(set(tags)) == len(tags)
+def test_a_tag_is_of_one_text_and_its_headers() -> None:
+    pages = [
+        Page("a", ".js", {}),
+        Page("b", ".js", {}),
+        Page("a", ".css", {}),
+        Page("a", ".js", {"Content-Security-Policy": "default-src 'none'"}),
+    ]
+    assert len({page.headers["ETag"] for page in pages}) == len(pages)
+    assert Page("a", ".js", {}).headers == pages[0].headers
 
 
 @pytest.mark.parametrize(
@@ -276,7 +283,7 @@ async def test_the_example_may_run_its_own_script_besides(server: RunningServer)
 def package(folder: Path) -> Path:
     """Make a package as it is when it is installed."""
     for name in ("js/src/streamd.js", "js/src/streamd/client.js", "js/example/friend-feed.html",
-                 "dashboard/index.html", "dashboard/dashboard.js"):  # fmt: skip
+                 "dashboard/index.html", "dashboard/dashboard.js", "dashboard/icon.svg"):  # fmt: skip
         file = folder / "streamd" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
@@ -285,10 +292,14 @@ def package(folder: Path) -> Path:
 
 def test_an_installed_package_has_its_own(tmp_path: Path) -> None:
     installed = package(tmp_path)
+    stranger = tmp_path / "clients" / "js" / "src" / "streamd.js"
+    stranger.parent.mkdir(parents=True)
+    stranger.touch()
     assert find_client(ROOT / "streamd") == CLIENT
     assert find_client(installed) == installed / "js"
     assert sorted(read_pages(installed, dashboard=True)) == [
-        "/", "/dashboard/dashboard.js", "/example", "/streamd.js", "/streamd/client.js",
+        "/", "/dashboard/dashboard.js", "/dashboard/icon.svg", "/example", "/favicon.ico", "/streamd.js",
+        "/streamd/client.js",
     ]  # fmt: skip
 
 
@@ -297,11 +308,17 @@ def test_what_is_no_part_of_the_pages_is_left_alone(tmp_path: Path) -> None:
     for name in (".#dashboard.js", "dashboard.js~", "README.md", "tsconfig.json", ".js"):
         (installed / "dashboard" / name).touch()
         (installed / "js" / "src" / "streamd" / name).touch()
-    assert len(read_pages(installed, dashboard=True)) == 5
+    assert len(read_pages(installed, dashboard=True)) == 7
 
 
 @pytest.mark.parametrize(
-    "name", ["js/src/streamd.js", "js/example/friend-feed.html", "dashboard/index.html"]
+    "name",
+    [
+        "js/src/streamd.js",
+        "js/example/friend-feed.html",
+        "dashboard/index.html",
+        "dashboard/icon.svg",
+    ],
 )
 def test_a_file_that_is_missing_is_said_at_the_start(tmp_path: Path, name: str) -> None:
     installed = package(tmp_path)
