@@ -61,8 +61,9 @@ def from_a_view(url: str, friends: set[int]) -> list[dict[str, object]]:
             raise SystemExit(status) from refused
         page: History = client.history(user=friends, before=inserted.cursor, limit=5)
         info: Info = client.info()
+        paths: dict[str, str] = info.paths
         seconds: float = client.ping()
-        assert len(many) + len(page.entries) + len(info.keys) + seconds >= 0
+        assert len(many) + len(page.entries) + len(info.keys) + len(paths) + seconds >= 0
         return client.items(filter={"class": 3}, kind="friend", user=[23, "x"], start=1, end=3)
 
 
