@@ -1,9 +1,10 @@
 /** The page: what comes from the server goes into the log, and the views show it. */
 
-import { CallTimeout, RpcError, connect } from "/streamd.js";
+import { Connection } from "./connection.js";
 import { Counts } from "./counts.js";
 import { Details } from "./details.js";
 import { Announcer, Painter, find, setText } from "./dom.js";
+import { Ends } from "./ends.js";
 import { exampleEvent } from "./example.js";
 import { Chart, CountsView, Facts } from "./figures.js";
 import { Filter } from "./filter.js";
@@ -15,20 +16,17 @@ import { Log } from "./log.js";
 import { Lag, Rates } from "./rates.js";
 import { Look, clickedTerm } from "./row.js";
 import { Status } from "./status.js";
-import { Stream } from "./stream.js";
-import { brief, count, counted } from "./text.js";
-import { TokenForm, asksForToken } from "./token.js";
+import { brief, counted } from "./text.js";
+import { TokenForm } from "./token.js";
 import { readKeys } from "./values.js";
 
 /** @typedef {import("./log.js").Entry} Entry */
 /** @typedef {import("./values.js").Key} Key */
 /** @typedef {import("./values.js").Term} Term */
-/** @typedef {import("/streamd.js").Client} Client */
 
 const SECOND = 1_000;
 const PING_SECONDS = 10;
 const TELL_SECONDS = 15;
-const PAGE = 100;
 
 class Dashboard {
   #filter = Filter.fromHash(location.hash);
@@ -37,51 +35,55 @@ class Dashboard {
   #paused = false;
   #ticks = 0;
   #told = 0;
-  /** Why the client stopped. @type {Error | null} */
-  #stopped = null;
 
+  // What is known.
   #counts = new Counts();
   #log = new Log({}, this.#counts);
   #rates = new Rates(performance.now());
   #lag = new Lag();
   #look = new Look(this.#filter);
+  #connection = new Connection({
+    log: this.#log,
+    filter: this.#filter,
+    onEntry: (entry) => this.#noted(entry),
+    onInfo: (info) => this.#introduce(info),
+    onPing: (milliseconds) => this.#facts.setPing(milliseconds),
+    onTokenNeeded: (error) => this.#tokenForm.ask(error),
+    onChange: () => this.#painter.request(),
+  });
+
+  // What is to be seen.
   #painter = new Painter(() => this.#paint());
   #announcer = new Announcer(find("announcer", HTMLElement));
-
+  #pauseButton = find("pause", HTMLButtonElement);
+  #scroller = find("scroller", HTMLElement);
   #bar = new FilterBar(this.#filter, (filter) => this.#go(filter));
   #details = new Details(this.#look, () => this.#list.focusActive());
   #chart = new Chart(this.#rates);
   #facts = new Facts();
+  #tokenForm = new TokenForm((token) => this.#connection.open(token));
   #countsView = new CountsView(
     this.#counts,
     (name) => this.#count(name),
     (term) => this.#toggle(term),
   );
   #insertBox = new InsertBox(
-    (event) => this.#client.insert(event),
+    (event) => this.#connection.insert(event),
     () => exampleEvent(this.#keys, this.#filter),
   );
-  #tokenForm = new TokenForm((token) => this.#connect(token));
   #status = new Status(
     (text) => this.#announcer.say(text),
-    () => this.#connect(null),
+    () => this.#connection.open(null),
   );
-  #elements = {
-    feed: find("feed", HTMLElement),
-    tail: find("tail-text", HTMLElement),
-    retry: find("tail-retry", HTMLButtonElement),
-    newestBox: find("newest-box", HTMLElement),
-    newest: find("newest", HTMLButtonElement),
-    pause: find("pause", HTMLButtonElement),
-    empty: find("empty", HTMLElement),
-    emptyTitle: find("empty-title", HTMLElement),
-    emptyText: find("empty-text", HTMLElement),
-    emptyInsert: find("empty-insert", HTMLButtonElement),
-    emptyClear: find("empty-clear", HTMLButtonElement),
-  };
+  #ends = new Ends({
+    onNewest: () => this.#goLive(),
+    onRetry: () => this.#loadOlder(),
+    onInsert: () => this.#insertBox.open(),
+    onClear: () => this.#go(new Filter()),
+  });
   #list = new List({
-    scroller: find("scroller", HTMLElement),
-    feed: this.#elements.feed,
+    scroller: this.#scroller,
+    feed: find("feed", HTMLElement),
     rows: find("rows", HTMLElement),
     tail: find("tail", HTMLElement),
     log: this.#log,
@@ -91,95 +93,20 @@ class Dashboard {
     onOpen: ({ entry }) => entry && this.#details.show(entry),
     onTerm: (term) => this.#toggle(term),
   });
-  /** @type {Client} */
-  #client;
-  /** @type {Stream} */
-  #stream;
 
-  constructor() {
+  /** Begin. */
+  start() {
     this.#listen();
-    [this.#client, this.#stream] = this.#open(null);
+    this.#listenToKeys();
     setInterval(() => this.#tick(), SECOND);
   }
 
-  // The connection.
+  // What comes.
 
-  /** @param {string | null} token */
-  #connect(token) {
-    this.#stream.close();
-    this.#client.close();
-    [this.#client, this.#stream] = this.#open(token);
-    this.#painter.request();
-  }
-
-  /**
-   * @param {string | null} token
-   * @returns {[Client, Stream]}
-   */
-  #open(token) {
-    this.#stopped = null;
-    const client = connect("/", {
-      ...(token === null ? {} : { getToken: () => token }),
-      onState: (state, error) => {
-        // After this function has returned, which a first state may come before.
-        queueMicrotask(() => client === this.#client && this.#changed(state, error));
-      },
-    });
-    const stream = new Stream({
-      client,
-      log: this.#log,
-      page: PAGE,
-      isPassing,
-      onChange: () => this.#painter.request(),
-      onEntry: (entry) => this.#noted(entry),
-    });
-    return [client, stream];
-  }
-
-  /**
-   * @param {string} state
-   * @param {Error | null} error
-   */
-  #changed(state, error) {
-    if (state === "connected") this.#learn();
-    if (state === "stopped") this.#stop(error);
-    if (state !== "connected") this.#facts.setPing(null);
-    this.#painter.request();
-  }
-
-  /** @param {Error | null} error */
-  #stop(error) {
-    this.#stopped = error;
-    if (error && asksForToken(error)) this.#tokenForm.ask(error);
-  }
-
-  async #learn() {
-    const client = this.#client;
-    try {
-      const info = await client.info();
-      if (client !== this.#client) return;
-      this.#facts.setServer(info);
-      this.#setKeys(readKeys(info.keys, info.paths));
-      this.#ping();
-      if (!this.#stream.begun) this.#follow();
-    } catch (error) {
-      if (client !== this.#client || !(error instanceof Error)) return;
-      if (asksForToken(error)) this.#stop(error);
-      else if (!isPassing(error)) this.#bar.complain(error.message);
-      else if (client.connected) this.#learn();
-    }
-  }
-
-  async #ping() {
-    const client = this.#client;
-    const time = await client.ping().catch(() => null);
-    if (client === this.#client) this.#facts.setPing(time);
-  }
-
-  // What is looked for.
-
-  /** @param {Key[]} keys */
-  #setKeys(keys) {
+  /** @param {import("/streamd.js").Info} info */
+  #introduce(info) {
+    this.#facts.setServer(info);
+    const keys = readKeys(info.keys, info.paths);
     if (JSON.stringify(keys) === JSON.stringify(this.#keys)) return;
     this.#keys = keys;
     const names = keys.map(({ name }) => name);
@@ -189,6 +116,19 @@ class Dashboard {
     this.#countsView.setKeys(names, this.#counts.key?.name ?? "");
     this.#list.refresh();
   }
+
+  /** @param {Entry} entry */
+  #noted(entry) {
+    this.#rates.note(performance.now());
+    this.#lag.note(Date.now(), entry.time);
+    this.#painter.request();
+  }
+
+  async #loadOlder() {
+    this.#list.follow(await this.#connection.stream.loadOlder());
+  }
+
+  // What is looked for.
 
   /** @param {string} name */
   #count(name) {
@@ -216,112 +156,39 @@ class Dashboard {
   #apply(filter) {
     this.#filter = filter;
     this.#look.filter = filter;
-    this.#paused = false;
     this.#rates.reset(performance.now());
     this.#told = 0;
     this.#bar.show(filter);
     this.#details.refresh();
+    this.#nameTab();
+    this.#goLive();
+    this.#connection.follow(filter);
     this.#countsView.paint(filter);
-    this.#list.leave();
-    this.#list.toNewest();
-    this.#follow();
   }
 
-  #follow() {
+  #nameTab() {
     const sentence = brief(this.#filter.toString(), 60);
     document.title = sentence ? `${sentence} – streamd` : "streamd";
-    this.#stream.follow(this.#filter);
-  }
-
-  /** @param {Entry} entry */
-  #noted(entry) {
-    this.#rates.note(performance.now());
-    this.#lag.note(Date.now(), entry.time);
-    this.#painter.request();
   }
 
   // What is to be seen.
 
   #paint() {
+    const { stream } = this.#connection;
     const held = this.#paused || this.#list.isScrolled || this.#list.reading;
     if (held && !this.#log.held) this.#log.hold();
     if (!held && this.#log.held) this.#log.release();
-    this.#loadOlder();
+    if (stream.wantsOlder && this.#list.isNearEnd) this.#loadOlder();
     this.#list.paint();
-    this.#paintNewest();
-    this.#paintEnds();
+    this.#ends.paint(this.#log, stream, this.#filter, this.#list.isScrolled);
+    this.#bar.complain(stream.error?.message ?? null);
+    setText(this.#pauseButton, this.#paused ? "Resume" : "Pause");
+    this.#pauseButton.classList.toggle("main", this.#paused);
     this.#paintStatus();
   }
 
-  #loadOlder() {
-    const { state, older } = this.#stream;
-    if (state !== "following" || older !== "idle" || this.#log.before === null) return;
-    if (this.#list.isNearEnd) this.#requestOlder();
-  }
-
-  async #requestOlder() {
-    this.#list.follow(await this.#stream.loadOlder());
-  }
-
-  #paintNewest() {
-    const { newest, newestBox, pause } = this.#elements;
-    const { fresh, held } = this.#log;
-    newestBox.hidden = !held || !(fresh || this.#list.isScrolled);
-    setText(newest, fresh ? `${count(fresh)} new` : "Newest");
-    setText(pause, this.#paused ? "Resume" : "Pause");
-    pause.classList.toggle("main", this.#paused);
-  }
-
-  #paintEnds() {
-    const { feed, tail, retry } = this.#elements;
-    const { state, older, olderError, error } = this.#stream;
-    feed.ariaBusy = String(state === "loading" || older === "loading");
-    retry.hidden = older !== "failed";
-    setText(tail, this.#tailText(state, older, olderError));
-    this.#paintEmpty(state, error);
-    if (error && state === "failed") this.#bar.complain(error.message);
-    else this.#bar.complain(null);
-  }
-
-  /**
-   * @param {string} state
-   * @param {string} older
-   * @param {Error | null} error
-   */
-  #tailText(state, older, error) {
-    if (state === "loading") return "loading…";
-    if (state === "failed") return "";
-    if (older === "failed") return brief(error?.message ?? "", 200);
-    if (this.#log.before !== null) return "loading…";
-    return this.#log.size ? "the beginning" : "";
-  }
-
-  /**
-   * @param {string} state
-   * @param {Error | null} error
-   */
-  #paintEmpty(state, error) {
-    const { empty, emptyTitle, emptyText, emptyInsert, emptyClear } = this.#elements;
-    const nothing = state === "following" && !this.#log.size && this.#log.before === null;
-    empty.hidden = !(nothing && !this.#log.waiting) && state !== "failed";
-    if (empty.hidden) return;
-    setText(emptyTitle, error ? "The server refused this" : this.#filter.size ? "No entry matches" : "No entries yet");
-    setText(emptyText, error ? brief(error.message, 300) : "What is inserted from now on will appear here.");
-    emptyInsert.hidden = error !== null;
-    emptyClear.hidden = !this.#filter.size;
-  }
-
   #paintStatus() {
-    this.#status.paint(
-      {
-        client: this.#client.state,
-        feed: this.#stream.feedState,
-        paused: this.#paused,
-        retryAt: this.#client.retryAt,
-        trouble: (this.#stopped ?? this.#client.trouble)?.message ?? "",
-      },
-      Date.now(),
-    );
+    this.#status.paint(this.#connection.situation(this.#paused), Date.now());
   }
 
   #tick() {
@@ -333,7 +200,7 @@ class Dashboard {
     this.#countsView.paint(this.#filter);
     this.#facts.paint(this.#rates.total, this.#log.size + this.#log.waiting, this.#lag);
     this.#paintStatus();
-    if (this.#ticks % PING_SECONDS === 0 && this.#client.connected) this.#ping();
+    if (this.#ticks % PING_SECONDS === 0) this.#connection.ping();
     if (this.#ticks % TELL_SECONDS === 0) this.#tell();
   }
 
@@ -357,11 +224,16 @@ class Dashboard {
     this.#painter.request();
   }
 
-  /** @param {number} by */
-  #move(by) {
-    this.#list.move(by);
+  /** @param {number} number of the item to go to */
+  #goTo(number) {
+    this.#list.goTo(number);
     const entry = this.#list.active?.entry;
     if (entry && this.#details.open) this.#details.show(entry);
+  }
+
+  #open() {
+    const entry = this.#list.active?.entry;
+    if (entry) this.#details.show(entry);
   }
 
   #leave() {
@@ -370,62 +242,50 @@ class Dashboard {
     else this.#goLive();
   }
 
+  #toNewest() {
+    if (this.#log.held && !this.#paused) this.#log.release();
+    this.#goTo(this.#log.newest);
+  }
+
   #listen() {
-    const { newest, pause, retry, emptyInsert, emptyClear } = this.#elements;
-    const help = find("help", HTMLDialogElement);
     const figures = find("figures-toggle", HTMLButtonElement);
-    const chips = (/** @type {Event} */ event) => {
-      const term = clickedTerm(event.target);
-      if (term) this.#toggle(term);
-    };
-    newest.addEventListener("click", () => this.#goLive());
-    pause.addEventListener("click", () => this.#pause());
-    retry.addEventListener("click", () => this.#requestOlder());
-    emptyClear.addEventListener("click", () => this.#go(new Filter()));
-    for (const button of [emptyInsert, find("insert-open", HTMLButtonElement)]) {
-      button.addEventListener("click", () => this.#insertBox.open());
-    }
-    find("help-open", HTMLButtonElement).addEventListener("click", () => help.showModal());
-    find("help-close", HTMLButtonElement).addEventListener("click", () => help.close());
+    this.#pauseButton.addEventListener("click", () => this.#pause());
+    find("insert-open", HTMLButtonElement).addEventListener("click", () => this.#insertBox.open());
+    find("help-open", HTMLButtonElement).addEventListener("click", () => this.#help.showModal());
+    find("help-close", HTMLButtonElement).addEventListener("click", () => this.#help.close());
     figures.addEventListener("click", () => {
-      const open = document.body.classList.toggle("with-figures");
-      figures.ariaExpanded = String(open);
+      figures.ariaExpanded = String(document.body.classList.toggle("with-figures"));
     });
-    this.#details.chips.addEventListener("click", chips);
+    this.#details.chips.addEventListener("click", ({ target }) => {
+      const term = clickedTerm(target);
+      if (term) this.#toggle(term);
+    });
     addEventListener("popstate", () => {
       const filter = Filter.fromHash(location.hash);
       if (filter.toHash() !== this.#filter.toHash()) this.#apply(filter);
     });
     document.addEventListener("visibilitychange", () => this.#painter.request());
-    this.#listenToKeys(() => help.showModal());
   }
 
-  /** @param {() => void} help */
-  #listenToKeys(help) {
-    listenToKeys(
-      {
-        move: (by) => this.#move(by),
-        turn: (screens) => this.#move(screens * this.#list.pageLength),
-        toNewest: () => this.#list.goTo(this.#log.newest),
-        toOldest: () => this.#list.goTo(this.#log.oldest),
-        open: () => {
-          const entry = this.#list.active?.entry;
-          if (entry) this.#details.show(entry);
-        },
-        leave: () => this.#leave(),
-        pause: () => this.#pause(),
-        filter: () => this.#bar.focus(),
-        insert: () => this.#insertBox.open(),
-        help,
-      },
-      find("scroller", HTMLElement),
-    );
+  get #help() {
+    return find("help", HTMLDialogElement);
+  }
+
+  #listenToKeys() {
+    const actions = {
+      move: (/** @type {number} */ by) => this.#goTo(this.#list.next(by)),
+      turn: (/** @type {number} */ by) => this.#goTo(this.#list.next(by * this.#list.pageLength)),
+      toNewest: () => this.#toNewest(),
+      toOldest: () => this.#goTo(this.#log.oldest),
+      open: () => this.#open(),
+      leave: () => this.#leave(),
+      pause: () => this.#pause(),
+      filter: () => this.#bar.focus(),
+      insert: () => this.#insertBox.open(),
+      help: () => this.#help.showModal(),
+    };
+    listenToKeys(actions, this.#scroller);
   }
 }
 
-/** @param {unknown} error */
-function isPassing(error) {
-  return error instanceof CallTimeout || (error instanceof RpcError && error.retryable);
-}
-
-new Dashboard();
+new Dashboard().start();

@@ -8,6 +8,7 @@ import { Row, clickedTerm } from "./row.js";
 
 const BEYOND = 8;
 const NEAR = 30;
+const FEW = 2;
 
 /**
  * @typedef {object} ListOptions
@@ -36,6 +37,8 @@ export class List {
   #rowHeight = 32;
   #height = 0;
   #generation = -1;
+  /** The number of the newest item that was painted, from which on others are fresh. */
+  #painted = Infinity;
   /** The number of the row that keys move from; null for the newest. @type {number | null} */
   #active = null;
 
@@ -77,6 +80,7 @@ export class List {
     feed.style.height = `${log.size * this.#rowHeight}px`;
     rows.style.transform = `translateY(${first * this.#rowHeight}px)`;
     this.#show(log.newest - first, log.newest - last + 1);
+    this.#painted = log.newest;
     tail.hidden = last < log.size;
     this.#mark();
   }
@@ -119,14 +123,12 @@ export class List {
   }
 
   /**
-   * Go to a row further down, or up.
+   * Return the number of the item so many rows further down.
    *
-   * @param {number} by rows
+   * @param {number} by
    */
-  move(by) {
-    const { log } = this.#options;
-    const start = this.#active ?? log.newest + Math.sign(by);
-    this.goTo(start - by);
+  next(by) {
+    return (this.#active ?? this.#options.log.newest + Math.sign(by)) - by;
   }
 
   /** The rows that fit on the screen. */
@@ -206,6 +208,7 @@ export class List {
     if (!item) throw new RangeError(`the log has no item ${number}`);
     row.fill(number, item, look, now());
     row.place(log.newest - number + 1, log.before === null ? log.size : -1);
+    if (number > this.#painted && log.newest - this.#painted <= FEW) row.flash();
     return row;
   }
 
@@ -214,6 +217,7 @@ export class List {
     const isSameLog = this.#generation === -1;
     if (!isSameLog || (this.#active !== null && !log.at(this.#active))) this.#active = null;
     this.#generation = log.generation;
+    this.#painted = Infinity;
     for (const row of this.#rows.splice(0)) this.#put(row);
   }
 

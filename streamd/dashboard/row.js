@@ -96,6 +96,8 @@ export class Row {
   #chips = make("span", "chips");
   #summary = make("span", "summary");
   #more = makeButton("more", "Whole event", "›");
+  /** @type {Animation | null} */
+  #flash = null;
 
   constructor() {
     this.element.tabIndex = -1;
@@ -114,6 +116,7 @@ export class Row {
   fill(number, item, look, now) {
     this.number = number;
     this.item = item;
+    this.#flash?.cancel();
     this.element.classList.toggle("gap", !item.entry);
     this.#time.hidden = this.#chips.hidden = this.#more.hidden = !item.entry;
     if (item.entry) this.#fillEntry(item.entry, look, now);
@@ -127,6 +130,12 @@ export class Row {
    */
   tick(now) {
     if (this.item?.entry) setText(this.#time, ago(now - this.item.entry.time));
+  }
+
+  /** Draw the eye for a moment, unless it wants rest. */
+  flash() {
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    this.#flash = this.element.animate([{ backgroundColor: "var(--fresh)" }, {}], 1_200);
   }
 
   /**

@@ -20,7 +20,6 @@
  * @property {(error: unknown) => boolean} isPassing whether the same call may do better later
  * @property {() => void} onChange called after the state changed
  * @property {(entry: Entry) => void} onEntry called for each entry that comes live
- * @property {number} [page] entries asked for at once
  */
 
 const KNOWN = 1_000;
@@ -35,6 +34,8 @@ export class Stream {
   older = "idle";
   /** Why the older page failed. @type {Error | null} */
   olderError = null;
+  /** How many entries are asked for at once. */
+  page = 100;
 
   #options;
   /** @type {Feed | null} */
@@ -48,7 +49,7 @@ export class Stream {
 
   /** @param {StreamOptions} options */
   constructor(options) {
-    this.#options = { page: 100, ...options };
+    this.#options = options;
   }
 
   /** Where the feed stands; null before there is one. */
@@ -56,9 +57,10 @@ export class Stream {
     return this.#feed?.state ?? null;
   }
 
-  /** Whether it has been told what to follow. */
-  get begun() {
-    return this.#filter !== null;
+  /** Whether an older page can be had. */
+  get wantsOlder() {
+    const { log } = this.#options;
+    return this.state === "following" && this.older === "idle" && log.before !== null;
   }
 
   /** Follow nothing more. */
@@ -94,7 +96,7 @@ export class Stream {
   /** Add the next older page to the log; return how many newest items left the list for it. */
   async loadOlder() {
     const { log, onChange } = this.#options;
-    if (this.older === "loading" || this.state === "loading" || log.before === null) return 0;
+    if (this.older === "loading" || this.state !== "following" || log.before === null) return 0;
     const turn = this.#turn;
     const generation = log.generation;
     this.older = "loading";
@@ -121,10 +123,10 @@ export class Stream {
    * @param {string} [before]
    */
   async #history(turn, before) {
-    const { client, isPassing, page } = this.#options;
+    const { client, isPassing } = this.#options;
     for (;;) {
       try {
-        return await client.history(this.#filter?.toObject(), { before, limit: page });
+        return await client.history(this.#filter?.toObject(), { before, limit: this.page });
       } catch (error) {
         // The client has tried for as long as a call may take: nobody here gives up before it.
         if (!isPassing(error) || turn !== this.#turn) throw error;
@@ -142,7 +144,7 @@ export class Stream {
     log.start(page);
     this.#feed = client.subscribe(filter.toObject(), {
       after: page.cursor,
-      backfill: this.#options.page,
+      backfill: this.page,
       onEntry: (entry) => this.#take(/** @type {Entry} */ (entry)),
       onGap: (gap) => this.#note(gap),
       onState: (state, error) => {

@@ -4,6 +4,8 @@
 /** @typedef {{key: string, text: string}} Term one value of a key, in canonical text */
 
 const WHOLE = 2 ** 64;
+/** Among many the one with which push, watch, friend, star, fork … are far apart. */
+const SEED = 109_772;
 
 /**
  * Return the text by which the server compares a value: equal texts are equal values.
@@ -107,9 +109,11 @@ export function weigh(value) {
  * @returns {number} 0 to 345, in steps of 15 that eyes can tell apart
  */
 export function hueOf(text) {
-  let hash = 2166136261; // FNV-1a
+  let hash = SEED; // FNV-1a, and the last steps of Murmur
   for (let at = 0; at < Math.min(text.length, 64); at++) {
     hash = Math.imul(hash ^ text.charCodeAt(at), 16777619);
   }
-  return ((hash >>> 8) % 24) * 15;
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  hash = Math.imul(hash ^ (hash >>> 12), 0x297a2d39);
+  return (((hash ^ (hash >>> 15)) >>> 0) % 24) * 15;
 }

@@ -1,0 +1,94 @@
+/** What is said above, below and in place of the list. */
+
+import { find, setText } from "./dom.js";
+import { brief, count } from "./text.js";
+
+/** @typedef {import("./filter.js").Filter} Filter */
+/** @typedef {import("./log.js").Log} Log */
+/** @typedef {import("./stream.js").Stream} Stream */
+
+/**
+ * @typedef {object} EndsOptions
+ * @property {() => void} onNewest called when the reader wants to see the newest entries
+ * @property {() => void} onRetry called when the next older page is to be asked for again
+ * @property {() => void} onInsert
+ * @property {() => void} onClear called when the filter is to be taken away
+ */
+
+/** The ends of the list. */
+export class Ends {
+  #feed = find("feed", HTMLElement);
+  #newestBox = find("newest-box", HTMLElement);
+  #newest = find("newest", HTMLButtonElement);
+  #tail = find("tail-text", HTMLElement);
+  #retry = find("tail-retry", HTMLButtonElement);
+  #empty = find("empty", HTMLElement);
+  #title = find("empty-title", HTMLElement);
+  #text = find("empty-text", HTMLElement);
+  #insert = find("empty-insert", HTMLButtonElement);
+  #clear = find("empty-clear", HTMLButtonElement);
+
+  /** @param {EndsOptions} options */
+  constructor({ onNewest, onRetry, onInsert, onClear }) {
+    this.#newest.addEventListener("click", onNewest);
+    this.#retry.addEventListener("click", onRetry);
+    this.#insert.addEventListener("click", onInsert);
+    this.#clear.addEventListener("click", onClear);
+  }
+
+  /**
+   * Show how it stands.
+   *
+   * @param {Log} log
+   * @param {Stream} stream
+   * @param {Filter} filter
+   * @param {boolean} isScrolled whether the newest entry is out of sight
+   */
+  paint(log, stream, filter, isScrolled) {
+    this.#newestBox.hidden = !log.held || !(log.fresh || isScrolled);
+    setText(this.#newest, log.fresh ? `${count(log.fresh)} new` : "Newest");
+    this.#feed.ariaBusy = String(stream.state === "loading" || stream.older === "loading");
+    this.#retry.hidden = stream.older !== "failed";
+    setText(this.#tail, tailText(log, stream));
+    this.#paintEmpty(log, stream, filter);
+  }
+
+  /**
+   * @param {Log} log
+   * @param {Stream} stream
+   * @param {Filter} filter
+   */
+  #paintEmpty(log, stream, filter) {
+    const isEmpty = !log.size && !log.waiting && log.before === null;
+    const { state, error } = stream;
+    this.#empty.hidden = !(state === "failed" ? isEmpty : state === "following" && isEmpty);
+    if (this.#empty.hidden) return;
+    const [title, text] = emptyTexts(filter.size > 0, error !== null);
+    setText(this.#title, title);
+    setText(this.#text, text);
+    this.#insert.hidden = error !== null;
+    this.#clear.hidden = !filter.size;
+  }
+}
+
+/**
+ * @param {Log} log
+ * @param {Stream} stream
+ */
+function tailText(log, { state, older, olderError }) {
+  if (state === "loading") return "loading…";
+  if (older === "failed") return brief(olderError?.message ?? "", 200);
+  if (state === "failed") return "";
+  if (log.before !== null) return "loading…";
+  return log.size ? "the beginning" : "";
+}
+
+/**
+ * @param {boolean} isFiltered
+ * @param {boolean} isRefused
+ */
+function emptyTexts(isFiltered, isRefused) {
+  if (isRefused) return ["Nothing to show", "The server says why above: look for something else."];
+  const text = "What is inserted from now on appears here at once.";
+  return [isFiltered ? "No entry matches" : "No entries yet", text];
+}
