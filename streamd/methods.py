@@ -1,81 +1,27 @@
-"""The methods of the wire: their names and parameters, and who answers them."""
+"""The methods of the wire: who answers them."""
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from streamd import __version__
 from streamd.calls import Answer, Caller, Params, Work
 from streamd.committer import Committer
-from streamd.errors import CallError, InternalError, InvalidParams, MethodNotFound
+from streamd.errors import CallError, InternalError, MethodNotFound
 from streamd.feeds import Feeds
 from streamd.hub import Hub
 from streamd.inserts import Inserts
 from streamd.jsonrpc import Call, to_json
+from streamd.openrpc import make_openrpc
 from streamd.queries import Queries
+from streamd.signatures import METHODS
 from streamd.stores.base import Stream
 from streamd.turns import Turns
 from streamd.view import View
 
-__all__ = ["METHODS", "Methods"]
+__all__ = ["Methods"]
 
 logger = logging.getLogger("streamd.methods")
-
-
-@dataclass(frozen=True)
-class _Method:
-    required: tuple[str, ...]
-    optional: tuple[str, ...]
-    needs_peer: bool = False
-
-    @cached_property
-    def params(self) -> tuple[str, ...]:
-        return self.required + self.optional
-
-    @cached_property
-    def names(self) -> frozenset[str]:
-        return frozenset(self.params)
-
-
-METHODS: dict[str, _Method] = {
-    "insert": _Method(("event",), ("id",)),
-    "insert_many": _Method(("events",), ("ids",)),
-    "items": _Method((), ("filter", "start", "end")),
-    "history": _Method((), ("filter", "before", "limit")),
-    "subscribe": _Method((), ("filter", "backfill", "after"), needs_peer=True),
-    "unsubscribe": _Method(("subscription",), (), needs_peer=True),
-    "info": _Method((), ()),
-    "ping": _Method((), ()),
-}
-"""Every method with its parameters, in the order in which they may be given by position."""
-
-
-def _bind(method: _Method, given: dict[str, Any] | list[Any]) -> Params:
-    names = method.params
-    if isinstance(given, list):
-        if len(given) > len(names):
-            raise InvalidParams(f"at most {len(names)} parameters can be given, got {len(given)}")
-        given = dict(zip(names, given, strict=False))
-    if not method.names.issuperset(given):
-        surplus = [name for name in given if name not in names]
-        raise InvalidParams(
-            f"there are {len(surplus)} unknown parameters"
-            if len(surplus) > 1
-            else "there is an unknown parameter",
-            unknown=[name[:64] for name in surplus[:16]],
-            params=list(names),
-        )
-    missing = [name for name in method.required if name not in given]
-    if missing:
-        raise InvalidParams(f"parameter {missing[0]} is missing", missing=missing)
-    if None not in given.values():
-        return given
-    # An optional parameter that is null is as good as not given.
-    return {
-        name: value for name, value in given.items() if value is not None or name in method.required
-    }
 
 
 class Methods:
@@ -97,6 +43,7 @@ class Methods:
             "unsubscribe": feeds.unsubscribe,
             "info": self._info,
             "ping": self._ping,
+            "rpc.discover": self._discover,
         }
 
     def start(self, call: Call, caller: Caller, answer: Answer) -> Work | None:
@@ -108,7 +55,7 @@ class Methods:
             method = METHODS.get(call.method)
             if method is None or (method.needs_peer and caller.peer is None):
                 raise MethodNotFound("there is no such method here", methods=self._names(caller))
-            work = self._handlers[call.method](caller, _bind(method, call.params), answer)
+            work = self._handlers[call.method](caller, method.bind(call.params), answer)
         except CallError as error:
             answer.error(error)
         except Exception:
@@ -149,3 +96,10 @@ class Methods:
 
     def _ping(self, caller: Caller, params: Params, answer: Answer) -> None:
         answer.result(b'"pong"')
+
+    def _discover(self, caller: Caller, params: Params, answer: Answer) -> None:
+        answer.result(self._openrpc)
+
+    @cached_property
+    def _openrpc(self) -> bytes:
+        return to_json(make_openrpc(__version__))

@@ -1,11 +1,69 @@
 """What the server says unasked, as JSON-RPC 2.0 notifications (section 4.1). No I/O."""
 
+from dataclasses import dataclass
+
 import orjson
 
 from streamd.errors import CallError
 from streamd.log import Entry
+from streamd.schemas import Schema, record, ref
 
-__all__ = ["closed", "event", "event_params", "progress", "shutdown"]
+__all__ = [
+    "NOTIFICATIONS",
+    "Notification",
+    "closed",
+    "event",
+    "event_params",
+    "progress",
+    "shutdown",
+]
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What a notification is for, and what it tells."""
+
+    summary: str
+    params: Schema
+
+
+NOTIFICATIONS: dict[str, Notification] = {
+    "event": Notification(
+        "A subscription's next entry.",
+        record(
+            {
+                "subscription": ref("Number"),
+                "cursor": ref("Cursor"),
+                "time": ref("Time"),
+                "event": ref("Event"),
+            }
+        ),
+    ),
+    "progress": Notification(
+        "All up to the cursor was sent, to one subscription or to all of this connection.",
+        record(
+            {"cursor": ref("Cursor"), "subscription": ref("Number"), "live": {"const": True}},
+            optional=("subscription", "live"),
+        ),
+    ),
+    "closed": Notification(
+        "A subscription has ended, as an error tells.",
+        record(
+            {
+                "subscription": ref("Number"),
+                "code": {"type": "integer"},
+                "message": {"type": "string"},
+                "data": {"type": "object"},
+            },
+            optional=("data",),
+        ),
+    ),
+    "shutdown": Notification(
+        "The server stops; come back after so many milliseconds.",
+        record({"reconnect_after_ms": {"type": "integer", "minimum": 0}}),
+    ),
+}
+"""Every notification, by its method."""
 
 
 def event_params(entry: Entry, cursor: str) -> bytes:

@@ -14,6 +14,7 @@ import orjson
 
 from streamd.address import Address
 from streamd.server import RunningServer, run_server
+from tests.traffic import check_answer
 
 DEADLINE = 20.0
 """Seconds after which what a test waits for is not going to happen."""
@@ -260,6 +261,7 @@ class Peer:
         await self.send(frame(TEXT, call(method, params)))
         while "id" not in (answer := await self.message()):
             pass
+        check_answer(orjson.loads(call(method, params)), answer)
         return answer["result"]
 
 

@@ -21,6 +21,7 @@ from streamd.stores.memory import MemoryStore
 from streamd.subscription import Peer, Subscription
 from streamd.view import View
 from streamd.worker import Worker
+from tests.traffic import check_answer
 
 KEYS = Keys.parse("user,kind,repo,tag=tags")
 LIMITS = Limits()
@@ -264,6 +265,7 @@ class Client:
         self.reading: list[bool] = []
         self.session: Session = worker.session(self.transport.outbox, self.reading.append)
         self._number = 0
+        self._calls: dict[Any, dict[str, Any]] = {}
 
     def send(self, message: Any) -> None:
         """Send a message: bytes as they are, anything else as JSON."""
@@ -274,7 +276,8 @@ class Client:
         self._number += 1
         ident = f"call {self._number}"
         call = {"jsonrpc": "2.0", "id": ident, "method": method}
-        self.send(call if params is None else call | {"params": params})
+        self._calls[ident] = call if params is None else call | {"params": params}
+        self.send(self._calls[ident])
         return ident
 
     def answers(self, ident: Any) -> list[Any]:
@@ -284,9 +287,11 @@ class Client:
         return [part for part in parts if "id" in part and part["id"] == ident]
 
     async def answer(self, ident: Any) -> Any:
-        """Wait for the answer to an id."""
+        """Wait for the answer to an id; that of a call that was asked is as the documents say."""
         await self.transport.until(lambda: self.answers(ident))
         (answer,) = self.answers(ident)
+        if ident in self._calls:
+            check_answer(self._calls[ident], answer)
         return answer
 
     async def call(self, method: str, params: Any = None) -> Any:

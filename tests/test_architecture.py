@@ -15,10 +15,10 @@ TESTS = Path(__file__).parent
 FLOORS = (
     ("collector", "errors", "types", "logs", "outbox", "turns", "units"),
     ("limits", "cursor", "meters"),
-    ("jsonrpc", "log"),
-    ("exchange",),
-    ("event", "notifications"),
-    ("columns", "filters"),
+    ("jsonrpc", "log", "schemas"),
+    ("exchange", "signatures"),
+    ("event", "notifications", "openrpc"),
+    ("asyncapi", "columns", "filters"),
     ("index", "matcher", "stores.base"),
     ("ledger", "window"),
     ("metrics",),
@@ -43,7 +43,7 @@ FLOORS = (
 """From the lowest up. The modules of `x.*` may import each other, in no circle."""
 
 PURE = (
-    "errors", "types", "limits", "cursor", "jsonrpc", "log", "event", "notifications", "filters",
+    "errors", "types", "limits", "cursor", "jsonrpc", "log", "schemas", "signatures", "openrpc", "asyncapi", "event", "notifications", "filters",
     "columns", "index", "matcher", "window", "exchange", "units",
 )  # fmt: skip
 """They do no I/O, know no clock and no chance: values in, values out."""

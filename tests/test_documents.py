@@ -9,7 +9,7 @@ from websockets.frames import CloseCode
 from streamd import errors, transports
 from streamd.config import Settings
 from streamd.limits import Limits
-from streamd.methods import METHODS
+from streamd.signatures import METHODS
 from tests.documents import README, ROOT, generated, shown, table
 
 PROTOCOL = (ROOT / "clients" / "PROTOCOL.md").read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def test_the_protocol_has_the_methods_and_their_params_in_order():
         for name, cell in rows.items()
     }
     assert params == {
-        name: [(param, param in method.required) for param in method.params]
+        name: [(param.name, param.required) for param in method.params]
         for name, method in METHODS.items()
     }
 

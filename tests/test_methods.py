@@ -8,7 +8,7 @@ import pytest
 
 from streamd import __version__
 from streamd.limits import Limits
-from streamd.methods import METHODS
+from streamd.signatures import METHODS
 from streamd.stores.base import Stream
 from streamd.stores.memory import MemoryStore
 from tests.parts import KEYS, Client, serving
@@ -22,11 +22,12 @@ POSITIONS = {
     "unsubscribe": ("subscription",),
     "info": (),
     "ping": (),
+    "rpc.discover": (),
 }
 
 
 def test_the_methods_are_those_of_the_wire() -> None:
-    assert {name: method.params for name, method in METHODS.items()} == POSITIONS
+    assert {name: method.names for name, method in METHODS.items()} == POSITIONS
 
 
 BAD_CALLS: list[tuple[str, Any, int, Any]] = [

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.harness import running
 from tests.promises.serving import daemon
+from tests.traffic import Traffic
 from tests.vectors.matching import fill, match, match_all
 
 STORIES = json.loads((Path(__file__).parent / "wire.json").read_text(encoding="utf-8"))
@@ -32,9 +33,11 @@ class Connection:
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
+        self._traffic = Traffic()
 
     async def tell(self, message: str | bytes, wanted: int) -> list[Any]:
         """Return what came: as many messages as wanted, and all that came before the fence."""
+        self._traffic.sent(message)
         await self._socket.send(message)
         came: list[Any] = []
         async with asyncio.timeout(DEADLINE):
@@ -46,7 +49,10 @@ class Connection:
         return came
 
     async def _receive(self) -> Any:
-        return json.loads(await self._socket.recv())
+        message = json.loads(await self._socket.recv())
+        if not _is_fence(message):
+            self._traffic.came(message)
+        return message
 
     @staticmethod
     def _kept(message: Any) -> list[Any]:
@@ -60,11 +66,16 @@ class Post:
 
     def __init__(self, url: str) -> None:
         self._url = url.replace("ws:", "http:")
+        self._traffic = Traffic()
 
     async def tell(self, message: str | bytes, wanted: int) -> list[Any]:
         """Return the body of the response, if there is one."""
         assert isinstance(message, str)
-        return await asyncio.to_thread(self._post, message.encode())
+        self._traffic.sent(message)
+        came = await asyncio.to_thread(self._post, message.encode())
+        for each in came:
+            self._traffic.came(each)
+        return came
 
     def _post(self, body: bytes) -> list[Any]:
         request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
