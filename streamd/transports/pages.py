@@ -1,4 +1,4 @@
-"""What browsers are served: the dashboard, the JavaScript client, and an example of its use.
+"""What browsers are served: the dashboard, the JavaScript client, an example of its use, and what describes the wire.
 
 The files are read once, at the start. No request leads to the file system, and what a page is made
 for is always the server that it came from.
@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from streamd import __version__
+from streamd.asyncapi import make_asyncapi
 from streamd.errors import StartupError
+from streamd.openrpc import make_openrpc
 
 __all__ = ["Page", "find_client", "read_pages"]
 
@@ -26,6 +29,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
@@ -55,6 +59,7 @@ WebSocket, JSON-RPC 2.0:   ws://<this address>/
 HTTP, the same calls:      POST / with Content-Type: application/json
 JavaScript client:         GET /streamd.js
 Health:                    GET /health/live, GET /health/ready
+The methods for machines:  GET /openrpc.json, GET /asyncapi.json
 """
 
 
@@ -87,10 +92,11 @@ class Page:
 def read_pages(package: Path = _PACKAGE, *, dashboard: bool) -> dict[str, Page]:
     """Return all pages by their paths, `/` among them; raise StartupError if a file is missing.
 
-    Without the dashboard they are the client and a plain text. The files are read here.
+    Without the dashboard they are the client, what describes the wire, and a plain text. The files are
+    read here.
     """
     client = find_client(package)
-    pages = dict(_client_pages(client / "src"))
+    pages = {**dict(_client_pages(client / "src")), **_descriptions()}
     if dashboard:
         pages.update(_dashboard_pages(package / "dashboard"))
         pages["/example"] = _html(client / "example" / "friend-feed.html", forms="'self'")
@@ -110,6 +116,17 @@ def find_client(package: Path) -> Path:
 def _client_pages(source: Path) -> Iterator[tuple[str, Page]]:
     for file in (source / "streamd.js", *_assets(source / "streamd")):
         yield f"/{file.relative_to(source).as_posix()}", _page(file, _FOR_ANY_ORIGIN)
+
+
+def _descriptions() -> dict[str, Page]:
+    documents = {
+        "/openrpc.json": make_openrpc(__version__),
+        "/asyncapi.json": make_asyncapi(__version__),
+    }
+    return {
+        path: Page(orjson.dumps(document).decode(), ".json", _FOR_ANY_ORIGIN)
+        for path, document in documents.items()
+    }
 
 
 def _dashboard_pages(folder: Path) -> Iterator[tuple[str, Page]]:

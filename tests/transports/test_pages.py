@@ -6,11 +6,15 @@ import hashlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
 from streamd import __version__
+from streamd.asyncapi import make_asyncapi
 from streamd.errors import StartupError
+from streamd.openrpc import make_openrpc
 from streamd.server import RunningServer
 from streamd.transports.pages import Page, find_client, read_pages
 from tests.harness import Peer, Response, get, running
@@ -115,6 +119,24 @@ async def test_any_origin_may_import_the_client(server: RunningServer) -> None:
         assert response.status == 200
         assert response.headers["access-control-allow-origin"] == "*"
         assert response.headers["cross-origin-resource-policy"] == "cross-origin"
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("/openrpc.json", make_openrpc(__version__)),
+        ("/asyncapi.json", make_asyncapi(__version__)),
+    ],
+)
+@pytest.mark.parametrize("dashboard", [True, False])
+async def test_any_origin_may_read_what_describes_the_wire(
+    path: str, document: Any, dashboard: bool
+) -> None:
+    async with running(dashboard=dashboard) as server:
+        response = await ask(server, get(path, "Origin: https://editor.example"))
+    assert (response.status, response.headers["content-type"]) == (200, "application/json")
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert response.json == orjson.loads(orjson.dumps(document))
 
 
 async def test_no_other_origin_reads_or_opens_the_dashboard(server: RunningServer) -> None:
@@ -298,8 +320,8 @@ def test_an_installed_package_has_its_own(tmp_path: Path) -> None:
     assert find_client(ROOT / "streamd") == CLIENT
     assert find_client(installed) == installed / "js"
     assert sorted(read_pages(installed, dashboard=True)) == [
-        "/", "/dashboard/dashboard.js", "/dashboard/icon.svg", "/example", "/favicon.ico", "/streamd.js",
-        "/streamd/client.js",
+        "/", "/asyncapi.json", "/dashboard/dashboard.js", "/dashboard/icon.svg", "/example", "/favicon.ico",
+        "/openrpc.json", "/streamd.js", "/streamd/client.js",
     ]  # fmt: skip
 
 
@@ -308,7 +330,7 @@ def test_what_is_no_part_of_the_pages_is_left_alone(tmp_path: Path) -> None:
     for name in (".#dashboard.js", "dashboard.js~", "README.md", "tsconfig.json", ".js"):
         (installed / "dashboard" / name).touch()
         (installed / "js" / "src" / "streamd" / name).touch()
-    assert len(read_pages(installed, dashboard=True)) == 7
+    assert len(read_pages(installed, dashboard=True)) == 9
 
 
 @pytest.mark.parametrize(
