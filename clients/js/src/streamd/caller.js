@@ -1,5 +1,5 @@
 /**
- * Calls that are made until they are answered: through reconnects, and passing errors of the server.
+ * Calls that are made until they are answered: through reconnects, and the server's passing errors.
  *
  * @import { Environment } from "./environment.js"
  * @import { StreamdError } from "./errors.js"

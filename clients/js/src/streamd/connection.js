@@ -265,8 +265,8 @@ export class Connection {
    * @param {StreamdError} error
    */
   abandon(error) {
+    this.#end(error); // first: the socket may call back within close()
     this.#socket.close(1000);
-    this.#end(error);
   }
 
   /** @param {StreamdError} error */

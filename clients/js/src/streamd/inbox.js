@@ -71,9 +71,7 @@ export class Inbox {
    * @returns {boolean}
    */
   hasRoom(size) {
-    return (
-      this.#entries === 0 || (this.#entries < MAX_ENTRIES && this.#size + size <= MAX_SIZE)
-    );
+    return this.#entries === 0 || (this.#entries < MAX_ENTRIES && this.#size + size <= MAX_SIZE);
   }
 
   /**

@@ -18,6 +18,7 @@ import { Connection } from "./connection.js";
 import {
   ClientClosed,
   ConnectionLost,
+  ConnectionRejected,
   MethodNotFound,
   RpcError,
   Unauthorized,
@@ -26,7 +27,8 @@ import {
 import { Routes } from "./routes.js";
 import { Tokens } from "./tokens.js";
 
-const TOKEN_EXPIRED = 4001; // the close code
+const TOKEN_EXPIRED = 4001; // close codes
+const TOKEN_REFUSED = 4501;
 
 /**
  * Where a link stands: a connection is being opened; it is open; the next attempt waits for its
@@ -196,9 +198,14 @@ export class Link {
       return;
     }
     if (!(error instanceof ConnectionLost)) {
-      this.#stop(error);
-      return;
+      this.#isOldToken(error) ? this.#comeBack(this.#expired(error)) : this.#stop(error);
+    } else {
+      this.#comeBack(error);
     }
+  }
+
+  /** @param {ConnectionLost} error */
+  #comeBack(error) {
     this.#trouble = error;
     if (!(error instanceof Unreachable)) {
       this.#loss = error;
@@ -266,19 +273,33 @@ export class Link {
     }
   };
 
-  /**
-   * Come back with a new token; stop where the refused one is new itself.
-   *
-   * @param {Unauthorized} error
-   */
+  /** @param {Unauthorized} error */
   #refused(error) {
-    if (this.#tokens?.fresh && !this.#backoff.stable) {
-      this.#stop(error);
+    if (this.#isOldToken(error)) {
+      this.#connection?.abandon(this.#expired(error));
     } else {
-      this.#connection?.abandon(
-        new ConnectionLost("the token is needed anew", { code: TOKEN_EXPIRED, cause: error }),
-      );
+      this.#stop(error);
     }
+  }
+
+  /**
+   * Whether the error says no more than that a token is too old: the next one may do. A new one
+   * that is refused says that none will do.
+   *
+   * @param {StreamdError} error
+   * @returns {boolean}
+   */
+  #isOldToken(error) {
+    const refused =
+      error instanceof Unauthorized ||
+      (error instanceof ConnectionRejected && error.code === TOKEN_REFUSED);
+    const fresh = this.#tokens?.fresh && !this.#backoff.stable;
+    return this.#tokens !== null && refused && !fresh;
+  }
+
+  /** @param {StreamdError} cause */
+  #expired(cause) {
+    return new ConnectionLost("the token has expired", { code: TOKEN_EXPIRED, cause });
   }
 
   // Calls.

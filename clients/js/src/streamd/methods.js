@@ -4,13 +4,7 @@
  * @import { Event, Filter, History, Info, Inserted } from "./values.js"
  */
 
-import {
-  readHistory,
-  readInfo,
-  readInserted,
-  readInsertedMany,
-  readItems,
-} from "./protocol.js";
+import { readHistory, readInfo, readInserted, readInsertedMany, readItems } from "./protocol.js";
 import { plainFilter } from "./values.js";
 
 /**

@@ -22,7 +22,8 @@ export const MESSAGE_BYTES = 1024 * 1024;
  * @typedef {{type: "answer", id: CallId, result: unknown}} Answer
  * @typedef {{type: "error", id: CallId, error: RpcError}} Failure
  * @typedef {{type: "event", subscription: number, entry: Entry}} Push
- * @typedef {{type: "progress", subscription: number | null, cursor: string, live: boolean}} Progress
+ * @typedef {{type: "progress", subscription: number | null, cursor: string,
+ *   live: boolean}} Progress
  * @typedef {{type: "closed", subscription: number, error: RpcError}} Closed
  * @typedef {{type: "shutdown", reconnectAfter: number}} Shutdown
  * @typedef {{type: "unknown", method: unknown}} Unknown
@@ -140,7 +141,8 @@ function readNotification(method, params) {
     case "progress":
       return {
         type: "progress",
-        subscription: params.subscription == null ? null : whole(params.subscription, "subscription"),
+        subscription:
+          params.subscription == null ? null : whole(params.subscription, "subscription"),
         cursor: text(params.cursor, "cursor"),
         live: params.live === true,
       };
@@ -240,10 +242,15 @@ export function readHistory(result) {
  * @returns {Info}
  */
 export function readInfo(result) {
-  const { server, version, epoch, cursor, keys, paths = {}, limits } = object(
-    result,
-    "the result of info",
-  );
+  const {
+    server,
+    version,
+    epoch,
+    cursor,
+    keys,
+    paths = {},
+    limits,
+  } = object(result, "the result of info");
   return {
     server: text(server, "server"),
     version: text(version, "version"),

@@ -1,0 +1,341 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ClientClosed, Unauthorized } from "../src/streamd/errors.js";
+import { close, dropBefore, fail, hold, ignore } from "./fake_server.js";
+import {
+  connectedTo,
+  deferred,
+  eventually,
+  fakeServer,
+  FakePage,
+  FakeTime,
+  pair,
+} from "./harness.js";
+
+// Coming back.
+
+test("the waits between attempts grow, and start again after a stable connection", async (t) => {
+  const time = new FakeTime();
+  /** @type {number[]} */
+  const attempts = [];
+  const backoff = (/** @type {number} */ attempt) => attempts.push(attempt) * 1_000;
+  const server = await fakeServer(t);
+  server.refusals.push(503, 503);
+  const client = connectedTo(t, server, { environment: time, backoff });
+  for (const wait of [1_000, 2_000]) {
+    await eventually(() => client.state === "waiting");
+    assert.deepEqual(time.pending, [wait]);
+    time.advance(wait);
+  }
+  await eventually(() => client.connected);
+  server.peer.abort();
+  await eventually(() => client.state === "waiting");
+  time.advance(3_000);
+  await eventually(() => client.connected);
+  time.advance(5_000);
+  server.peer.abort();
+  await eventually(() => client.state === "waiting");
+  assert.deepEqual(attempts, [0, 1, 2, 0]);
+});
+
+test("without a backoff of one's own it is full jitter from 0.5 to 20 s", async (t) => {
+  const server = await fakeServer(t);
+  await server.stop();
+  for (const [random, waits] of /** @type {[number, number[]][]} */ ([
+    [0, [500, 500, 500]],
+    [1, [1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]],
+  ])) {
+    const time = new FakeTime();
+    const environment = { ...time, random: () => random };
+    const client = connectedTo(t, server, { backoff: undefined, environment });
+    for (const wait of waits) {
+      await eventually(() => client.state === "waiting");
+      assert.deepEqual(time.pending, [wait]);
+      time.advance(wait);
+    }
+  }
+});
+
+test("the time of a shutdown goes first", async (t) => {
+  const time = new FakeTime();
+  const { server, client } = await pair(t, { environment: time });
+  await client.ping();
+  server.peer.notify("shutdown", { reconnect_after_ms: 1_234 });
+  server.peer.socket.close(1012);
+  await eventually(() => client.state === "waiting");
+  assert.deepEqual(time.pending, [1_234]);
+  const at = Number(client.retryAt) - Date.now();
+  assert.ok(at > 1_000 && at <= 1_234);
+  time.advance(1_234);
+  assert.equal(client.retryAt, null);
+  await client.ping();
+  assert.equal(server.opened, 2);
+});
+
+test("the states are told in their order, with what is in the way", async (t) => {
+  const server = await fakeServer(t);
+  await server.stop();
+  /** @type {[string, string | undefined][]} */
+  const told = [];
+  const client = connectedTo(t, server, {
+    onState: (state, error) => told.push([state, error?.name]),
+  });
+  assert.deepEqual(told, [], "not before connect() has returned");
+  await eventually(() => told.length >= 3);
+  await server.start();
+  await client.ping();
+  client.close();
+  client.close();
+  await eventually(() => told.at(-1)?.[0] === "stopped");
+  assert.deepEqual(told.slice(0, 3), [
+    ["connecting", undefined],
+    ["waiting", "Unreachable"],
+    ["connecting", "Unreachable"],
+  ]);
+  assert.deepEqual(told.slice(-2), [
+    ["connected", undefined],
+    ["stopped", "ClientClosed"],
+  ]);
+  assert.deepEqual([client.state, client.connected, client.retryAt], ["stopped", false, null]);
+});
+
+test("an error of onState is reported, and the client goes on", async (t) => {
+  /** @type {unknown[]} */
+  const reported = [];
+  const { client } = await pair(t, {
+    environment: { report: (error) => reported.push(error) },
+    onState: () => {
+      throw new Error("mine");
+    },
+  });
+  await client.ping();
+  assert.deepEqual(reported.map(String), ["Error: mine", "Error: mine"]);
+});
+
+test("closing while connecting or waiting leaves nothing behind", async (t) => {
+  const server = await fakeServer(t);
+  const time = new FakeTime();
+  const connecting = connectedTo(t, server, { environment: time });
+  connecting.close();
+  assert.deepEqual(time.pending, []);
+  await server.stop();
+  const waiting = connectedTo(t, server, { environment: time });
+  const call = waiting.ping();
+  await eventually(() => waiting.state === "waiting");
+  waiting.close();
+  await assert.rejects(call, ClientClosed);
+  assert.deepEqual(time.pending, []);
+  time.advance(1e9);
+  assert.equal(waiting.state, "stopped");
+});
+
+// Wake-ups.
+
+test("a page that is seen again, or online again, does not wait", async (t) => {
+  const [time, page] = [new FakeTime(), new FakePage()];
+  const environment = { ...time, page: page.global };
+  const { server, client } = await pair(t, { environment, backoff: () => 1e6 });
+  for (const wake of [() => page.online(), () => page.show("visible")]) {
+    await client.ping();
+    server.peer.abort();
+    await eventually(() => client.state === "waiting");
+    page.show("hidden");
+    assert.equal(client.state, "waiting");
+    wake();
+    assert.equal(client.state, "connecting");
+    assert.equal(client.retryAt, null);
+    await eventually(() => client.connected);
+  }
+  assert.equal(server.opened, 3);
+  client.close();
+  page.online();
+  assert.equal(client.state, "stopped");
+});
+
+test("a page that is seen again finds a dead link out at once", async (t) => {
+  const [time, page] = [new FakeTime(), new FakePage()];
+  const { server, client } = await pair(t, { environment: { ...time, page: page.global } });
+  await client.ping();
+  page.show("visible");
+  page.online();
+  await eventually(() => server.called("ping").length === 2);
+  await client.ping();
+  time.advance(8_000);
+  assert.equal(client.connected, true);
+  time.advance(1_000);
+  server.mute = true;
+  page.show("visible");
+  await eventually(() => server.called("ping").length === 4);
+  time.advance(8_000);
+  assert.equal(client.connected, false);
+});
+
+// Tokens.
+
+test("the token is the first call of each connection, and all else waits for it", async (t) => {
+  const server = await fakeServer(t);
+  server.tokens = new Set(["t1"]);
+  const answer = deferred();
+  server.trick("authenticate", hold(answer.promise));
+  let asked = 0;
+  const getToken = async () => `t${(asked += 1)}`;
+  const client = connectedTo(t, server, { getToken });
+  client.subscribe();
+  const call = client.insert({ user: 1 });
+  await eventually(() => server.calls.length > 0);
+  assert.equal(client.state, "connecting");
+  answer.resolve();
+  await call;
+  server.peer.abort();
+  await client.ping();
+  assert.deepEqual(
+    server.calls.map(({ method, params }) => [method, params.token]),
+    [
+      ["authenticate", "t1"],
+      ["insert", undefined],
+      ["subscribe", undefined],
+      ["authenticate", "t1"],
+      ["ping", undefined],
+      ["subscribe", undefined],
+    ],
+  );
+  assert.equal(asked, 1);
+});
+
+test("an expired token is asked for again: close code 4001", async (t) => {
+  const server = await fakeServer(t);
+  server.tokens = new Set(["t1", "t2"]);
+  let asked = 0;
+  const client = connectedTo(t, server, { getToken: () => `t${(asked += 1)}` });
+  await client.ping();
+  server.peer.socket.close(4001);
+  await eventually(() => server.opened === 2);
+  await client.ping();
+  assert.deepEqual(
+    server.called("authenticate").map(({ params }) => params.token),
+    ["t1", "t2"],
+  );
+});
+
+test("an old token that is refused is asked for again, and the call made again", async (t) => {
+  const time = new FakeTime();
+  const server = await fakeServer(t);
+  server.tokens = new Set(["t1", "t2", "t3", "t4"]);
+  let asked = 0;
+  const getToken = () => `t${(asked += 1)}`;
+  const client = connectedTo(t, server, { getToken, environment: time });
+  await client.ping();
+  time.advance(5_000);
+  server.trick("insert", fail(-32001));
+  const feed = client.subscribe();
+  const call = client.insert({ user: 1 });
+  await eventually(() => client.state === "waiting");
+  time.advance(10);
+  assert.equal((await call).duplicate, false);
+  await eventually(() => feed.live);
+  time.advance(5_000);
+  server.trick("subscribe", fail(-32001));
+  const other = client.subscribe();
+  await eventually(() => client.state === "waiting");
+  time.advance(10);
+  await eventually(() => other.live);
+  assert.deepEqual(
+    server.called("authenticate").map(({ params }) => params.token),
+    ["t1", "t2", "t3"],
+  );
+  // Kept from the last connection, it is old on the next.
+  server.tokens.delete("t3");
+  server.peer.abort();
+  await eventually(() => client.state === "waiting");
+  time.advance(10);
+  await eventually(() => client.state === "waiting");
+  time.advance(10);
+  await client.ping();
+  server.trick("authenticate", close(4501));
+  server.peer.abort();
+  await eventually(() => client.state === "waiting");
+  time.advance(10);
+  await eventually(() => client.state === "waiting" && asked === 4);
+  assert.equal(client.trouble?.cause?.constructor.name, "ConnectionRejected");
+});
+
+test("a fresh token that is refused stops the client", async (t) => {
+  for (const [method, trick] of /** @type {const} */ ([
+    ["authenticate", fail(-32001)],
+    ["ping", fail(-32001)],
+    ["subscribe", fail(-32001)],
+    ["authenticate", close(4501)],
+    ["authenticate", fail(-32602)],
+  ])) {
+    const server = await fakeServer(t);
+    server.tokens = new Set(["t1"]);
+    server.trick(method, trick);
+    let asked = 0;
+    const client = connectedTo(t, server, { getToken: () => `t${(asked += 1)}` });
+    const feed = client.iterate();
+    const call = client.ping();
+    await assert.rejects(feed.next(), /told to|4501/);
+    await assert.rejects(call, /told to|4501/).catch(() => {});
+    assert.equal(client.state, "stopped");
+    assert.equal(asked, 1);
+  }
+});
+
+test("trouble with a token passes", async (t) => {
+  const time = new FakeTime();
+  const server = await fakeServer(t);
+  server.tokens = new Set(["t"]);
+  const answers = [Promise.reject(new Error("offline")), new Promise(() => {})];
+  /** @type {(string | undefined)[]} */
+  const troubles = [];
+  const client = connectedTo(t, server, {
+    getToken: () => /** @type {Promise<string>} */ (answers.shift() ?? Promise.resolve("t")),
+    environment: time,
+  });
+  server.trick("authenticate", ignore, dropBefore, fail(-32005, { retry_after_ms: 70 }));
+  const waits = [];
+  for (const late of [0, 10_000, 10_000, 0, 0]) {
+    await eventually(() => late === 0 || time.pending.includes(late));
+    if (late > 0 && troubles.length === 2) {
+      await eventually(() => server.called("authenticate").length === 1);
+    }
+    time.advance(late);
+    await eventually(() => client.state === "waiting");
+    troubles.push(client.trouble?.message.replace(/.*: /, ""));
+    waits.push(time.pending[0]);
+    time.advance(Number(time.pending[0]));
+  }
+  await eventually(() => client.connected);
+  assert.deepEqual(troubles, [
+    "offline",
+    "nothing came within 10000 ms",
+    "the server did not answer to the token",
+    "it broke off without a close frame",
+    "told to",
+  ]);
+  assert.deepEqual(waits, [10, 10, 10, 10, 70]);
+  assert.equal(server.opened, 4);
+});
+
+test("a server without tokens asks for none; without getToken an error is the caller's", async (t) => {
+  const { server, client } = await pair(t, { getToken: () => "t" });
+  await client.ping();
+  assert.equal(server.called("authenticate").length, 1);
+  const other = connectedTo(t, server);
+  server.trick("ping", fail(-32001));
+  await assert.rejects(other.ping(), Unauthorized);
+  await other.ping();
+});
+
+test("closing while a token is waited for leaves nothing behind", async (t) => {
+  const time = new FakeTime();
+  const server = await fakeServer(t);
+  const token = deferred();
+  const client = connectedTo(t, server, { getToken: () => token.promise, environment: time });
+  client.close();
+  assert.deepEqual(time.pending, []);
+  token.resolve("t");
+  await connectedTo(t, server).ping();
+  assert.equal(server.opened, 1);
+});

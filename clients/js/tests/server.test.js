@@ -1,0 +1,168 @@
+/** Against a real streamd. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { startDaemon } from "./daemon.js";
+import { connectedTo, deferred, eventually } from "./harness.js";
+
+/** @param {number} count */
+const numbered = (count, from = 0) => Array.from({ length: count }, (_, n) => ({ n: from + n }));
+
+test("everything a client does", async (t) => {
+  const client = connectedTo(t, await startDaemon(t, "--store", "memory:"));
+  const info = await client.info();
+  assert.deepEqual(info.keys, ["user", "kind", "repo"]);
+  assert.deepEqual(info.paths, { user: "user", kind: "kind", repo: "repo" });
+  assert.equal(info.limits.message_bytes, 1024 * 1024);
+  assert.ok((await client.ping()) > 0);
+
+  const watch = { kind: "watch", user: 291, repo: 2842 };
+  const inserted = await client.insert(watch, { id: "once" });
+  const again = await client.insert(watch, { id: "once" });
+  assert.deepEqual(again, { ...inserted, duplicate: true });
+  await assert.rejects(client.insert({ other: 1 }, { id: "once" }), {
+    name: "InvalidParams",
+    data: { reason: "id_reused" },
+  });
+  const odd = JSON.parse('{"kind":"friend","user":"23","__proto__":{"a":1},"text":"\\u2028😀"}');
+  const many = await client.insertMany([odd, { kind: "friend", user: 291 }]);
+  assert.equal(new Set(many.map(({ cursor }) => cursor)).size, 2);
+
+  const friends = await client.items({ kind: "friend", user: [23, "291"] }, { start: 1, end: 3 });
+  assert.equal(JSON.stringify(friends), JSON.stringify([odd]));
+  await assert.rejects(client.items({ colour: "red" }), { name: "InvalidParams" });
+  await assert.rejects(client.items({}, { end: 99_999 }), { name: "LimitExceeded", limit: "end" });
+
+  const page = await client.history({ user: [23, 291] }, { limit: 2 });
+  assert.deepEqual(
+    page.entries.map(({ cursor }) => cursor),
+    [many[1]?.cursor, many[0]?.cursor],
+  );
+  const older = await client.history({ user: [23, 291] }, { before: page.before });
+  assert.deepEqual(
+    older.entries.map(({ event }) => event),
+    [watch],
+  );
+  assert.equal(older.before, null);
+
+  /** @type {unknown[]} */
+  const seen = [];
+  const feed = client.subscribe(
+    { user: [23, 291] },
+    {
+      backfill: 1,
+      onEntry: ({ event }) => seen.push(event),
+    },
+  );
+  await eventually(() => feed.live);
+  await client.insertMany([{ user: 4 }, { user: 23, n: 1 }, { user: 291, n: 2 }]);
+  await eventually(() => seen.length === 3);
+  assert.deepEqual(seen, [
+    { kind: "friend", user: 291 },
+    { user: 23, n: 1 },
+    { user: 291, n: 2 },
+  ]);
+  feed.close();
+
+  const all = [];
+  for await (const { event } of client.iterate({}, { after: "start" })) {
+    all.push(event);
+    if (all.length === 6) {
+      break;
+    }
+  }
+  assert.deepEqual(all[0], watch);
+  await assert.rejects(client.iterate({}, { after: "no cursor" }).next(), {
+    name: "InvalidParams",
+  });
+});
+
+test("a server that is killed and started again is missed by nobody", async (t) => {
+  const daemon = await startDaemon(t, "--store", "sqlite:///events.db");
+  const client = connectedTo(t, daemon, { timeout: 60_000 });
+  /** @type {number[]} */
+  const seen = [];
+  /** @type {unknown[]} */
+  const gaps = [];
+  client.subscribe(
+    {},
+    {
+      after: "start",
+      onEntry: ({ event }) => void seen.push(event.n),
+      onGap: (gap) => gaps.push(gap),
+    },
+  );
+  const inserting = (async () => {
+    for (let n = 0; n < 600; n += 20) {
+      await Promise.all(numbered(20, n).map((event) => client.insert(event)));
+    }
+  })();
+  for (const least of [100, 300]) {
+    await eventually(() => seen.length >= least);
+    await daemon.stop("SIGKILL");
+    await daemon.start();
+  }
+  await inserting;
+  await eventually(() => seen.length >= 600);
+  await client.ping();
+  assert.equal(new Set(seen).size, 600);
+  assert.equal(seen.length, 600);
+  assert.deepEqual(
+    seen,
+    (await client.history({}, { limit: 600 })).entries.map(({ event }) => event.n).reverse(),
+  );
+  assert.deepEqual(gaps, []);
+});
+
+test("a slow callback loses nothing of thousands", async (t) => {
+  const client = connectedTo(t, await startDaemon(t, "--store", "memory:"));
+  const first = deferred();
+  /** @type {number[]} */
+  const seen = [];
+  const feed = client.subscribe(
+    {},
+    {
+      onEntry: ({ event }) => {
+        seen.push(event.n);
+        return seen.length === 1 ? first.promise : undefined;
+      },
+    },
+  );
+  await eventually(() => feed.live);
+  for (let n = 0; n < 5_000; n += 500) {
+    await client.insertMany(numbered(500, n));
+  }
+  await eventually(() => feed.state === "paused");
+  assert.equal(seen.length, 1);
+  first.resolve();
+  await eventually(() => seen.length === 5_000);
+  await eventually(() => feed.live);
+  assert.deepEqual(
+    seen,
+    numbered(5_000).map(({ n }) => n),
+  );
+});
+
+test("a log that was replaced is told", async (t) => {
+  const daemon = await startDaemon(t, "--store", "memory:");
+  const client = connectedTo(t, daemon);
+  /** @type {unknown[]} */
+  const seen = [];
+  const feed = client.subscribe(
+    {},
+    {
+      onEntry: ({ event }) => seen.push(event.n),
+      onGap: ({ reason }) => seen.push(reason),
+    },
+  );
+  await client.insert({ n: 1 });
+  await eventually(() => seen.length === 1);
+  await daemon.stop();
+  await eventually(() => !client.connected);
+  await daemon.start();
+  await eventually(() => feed.live);
+  await client.insert({ n: 2 });
+  await eventually(() => seen.length === 3);
+  assert.deepEqual(seen, [1, "epoch", 2]);
+});
