@@ -86,7 +86,7 @@ export class FilterBar {
     const length = this.#open.has(key) ? MOST : SHOWN;
     const group = make("span", "group", make("span", "key", brief(key, 64)), make("span", "dim", "is"));
     for (const text of texts.slice(0, length)) {
-      if (group.childElementCount > 2) group.append(make("span", "dim", "or"));
+      if (group.childElementCount > 2 && length === SHOWN) group.append(make("span", "dim", "or"));
       group.append(this.#removal(key, text));
     }
     if (texts.length > length) group.append(this.#rest(key, texts.length - length));

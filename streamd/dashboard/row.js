@@ -195,7 +195,12 @@ export class Row {
   /** @param {[string, string][]} pairs */
   #fillSummary(pairs) {
     this.#summary.replaceChildren(
-      ...pairs.flatMap(([name, text]) => [make("bdi", "name", name), " ", make("bdi", "", text)]),
+      ...pairs.flatMap(([name, text]) => [
+        make("bdi", "name", name),
+        " ",
+        make("bdi", "", text),
+        " ",
+      ]),
     );
   }
 
