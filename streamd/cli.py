@@ -8,6 +8,7 @@ import typer
 from streamd import __version__
 from streamd.commands.arguments import EXIT_CODES
 from streamd.commands.check import check
+from streamd.commands.config import config
 from streamd.commands.export import export
 from streamd.commands.import_ import import_
 from streamd.commands.insert import insert
@@ -57,6 +58,7 @@ app.command(epilog=EXIT_CODES)(tail)
 app.command(epilog=EXIT_CODES)(export)
 app.command("import", epilog=EXIT_CODES)(import_)
 app.command(epilog=EXIT_CODES.replace("1 failed", "1 failed or something is wrong"))(check)
+app.add_typer(config)
 
 
 def main() -> None:

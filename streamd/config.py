@@ -12,7 +12,7 @@ import pickle
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -32,7 +32,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from streamd.errors import StartupError
+from streamd.errors import BadSettings, StartupError
 from streamd.event import Keys
 from streamd.limits import Limits
 from streamd.options import StoreMaker
@@ -40,7 +40,7 @@ from streamd.stores.base import Stream
 from streamd.transports.door import Door
 from streamd.units import read_duration, read_size
 
-__all__ = ["LIMITS", "PREFIX", "Settings", "load_settings", "without_secrets"]
+__all__ = ["LIMITS", "PREFIX", "Settings", "load_settings", "must_be", "without_secrets"]
 
 PREFIX = "STREAMD_"
 """What the names of settings begin with in the environment."""
@@ -209,12 +209,17 @@ class Settings(_LimitSettings):
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Return the settings as flags, environment and file give them; raise StartupError."""
-    _check_environment(os.environ)
+    """Return the settings as flags, environment and file give them; raise StartupError.
+
+    BadSettings has a sentence for each fault that is seen without the others being mended.
+    """
+    faults = list(_strangers(os.environ))
     try:
         settings = Settings(**flags)
     except ValidationError as exc:
-        raise StartupError("; ".join(_sentences(exc))) from None
+        raise BadSettings(faults + _sentences(exc)) from None
+    if faults:
+        raise BadSettings(faults)
     settings.check()
     return settings
 
@@ -238,13 +243,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise StartupError(f"config: {path} is not TOML: {exc}") from exc
 
 
-def _check_environment(environment: Mapping[str, str]) -> None:
+def _strangers(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each name that looks like a setting's and is none."""
     for name in environment:
         setting = name.upper().removeprefix(PREFIX)
         if setting == name.upper() or name.upper().startswith(_NOT_OURS):
             continue
         if setting.lower() not in Settings.model_fields:
-            raise StartupError(f"{name} is in the environment, {_no_setting(setting.lower())}")
+            yield f"{name} is in the environment, {_no_setting(setting.lower())}"
 
 
 def _no_setting(name: str) -> str:
@@ -262,7 +268,7 @@ def _sentences(exc: ValidationError) -> list[str]:
             sentences.append(f"{name} is given, {_no_setting(name)}")
             continue
         own = error["type"] == "value_error"
-        must = error["msg"].removeprefix("Value error, ") if own else f"must be {_must_be(name)}"
+        must = error["msg"].removeprefix("Value error, ") if own else f"must be {must_be(name)}"
         sentence = f"{name} (--{name.replace('_', '-')}, {PREFIX}{name.upper()}) {must}"
         if sentence not in sentences:
             sentences.append(sentence)
@@ -283,8 +289,8 @@ _WORDS = {
 """Type or format in a JSON Schema → what people call it."""
 
 
-def _must_be(name: str) -> str:
-    """Say what a setting may be: its declared type and bounds, which are in its JSON Schema."""
+def must_be(name: str) -> str:
+    """Return in words what a setting may be: its declared type and bounds, which are in its JSON Schema."""
     schema = Settings.model_json_schema()["properties"][name]
     return " or ".join(_phrase(variant) for variant in schema.get("anyOf", [schema]))
 

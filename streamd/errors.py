@@ -2,6 +2,7 @@
 
     StreamdError
     ├── StartupError              a sentence for whoever started the server
+    │   └── BadSettings           several of them
     ├── UpkeepError               a sentence for whoever moves a log or checks it
     └── CallError                 the answer to one call: a code, a sentence, data for programs
         ├── ParseError            -32700  the message is not JSON
@@ -24,6 +25,7 @@ Reserved: -32005 rate limited.
 from typing import Any, ClassVar, Literal
 
 __all__ = [
+    "BadSettings",
     "CallError",
     "Forbidden",
     "InternalError",
@@ -49,6 +51,15 @@ class StreamdError(Exception):
 
 class StartupError(StreamdError):
     """What keeps the server from starting, as one sentence that says what to do."""
+
+
+class BadSettings(StartupError):
+    """What is wrong with the settings."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+        """A sentence for each."""
 
 
 class UpkeepError(StreamdError):
