@@ -10,6 +10,7 @@ from typing import NamedTuple
 from streamd.cursor import Chain
 from streamd.errors import CallError, InternalError, StoreUnavailable, UnknownOutcome
 from streamd.log import Draft
+from streamd.meters import Meters
 from streamd.stores.base import Store, Verdict
 
 __all__ = ["Committer", "Done"]
@@ -51,8 +52,10 @@ class Committer:
         store: Store,
         deadline: float,
         batch_id: Callable[[], str] = lambda: secrets.token_urlsafe(12),
+        meters: Meters | None = None,
     ) -> None:
         self._store = store
+        self._inserted = (meters or Meters()).inserted
         self._deadline = deadline
         self._batch_id = batch_id
         self._waiting: deque[_Waiting] = deque()
@@ -140,6 +143,7 @@ class Committer:
             logger.exception("a batch of inserts failed")
             self._fail(batch, InternalError())
         else:
+            self._inserted.add(sum(map(_fresh, appended.verdicts)))
             for call, verdict in zip(batch, appended.verdicts, strict=True):
                 self._tell(call, appended.chain, verdict)
 
@@ -154,6 +158,11 @@ class Committer:
         except Exception:
             # One peer's answer must not keep the others from theirs.
             logger.exception("the outcome of an insert could not be told")
+
+
+def _fresh(verdict: Verdict) -> int:
+    """Return the number of entries that a call has added."""
+    return sum([not place.duplicate for place in verdict]) if isinstance(verdict, list) else 0
 
 
 def _size(draft: Draft) -> int:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from streamd import notifications
 from streamd.filters import Filter
@@ -73,17 +72,29 @@ class _Audience:
             del self.groups[way]
 
 
-Part = tuple[Subscription, bytes]
-"""What a subscription gets of a batch: its frames, joined."""
+Part = tuple[Subscription, bytes, int]
+"""What a subscription gets of a batch: its frames, joined, and how many entries they are."""
 
 
-class Plan(NamedTuple):
+class Plan:
     """What is to be written for a batch."""
 
-    singles: list[Part]
-    """For peers that have one subscription."""
-    several: dict[Peer, list[Part]]
-    """For the others, put together: a batch is one write to a connection."""
+    __slots__ = ("entries", "several", "singles", "size")
+
+    def __init__(self) -> None:
+        self.singles: list[Part] = []
+        """For peers that have one subscription."""
+        self.several: dict[Peer, list[Part]] = {}
+        """For the others, put together: a batch is one write to a connection."""
+        self.entries = 0
+        """All that is to be written: an entry for three subscriptions is three."""
+        self.size = 0
+        """The bytes of all that."""
+
+    def count(self, entries: int, size: int, times: int = 1) -> None:
+        """Count what some subscriptions get, each the same; so many less than none do not get it after all."""
+        self.entries += entries * times
+        self.size += size * times
 
     def put(self, parts: Iterable[Part]) -> None:
         """Take in what some subscriptions get."""
@@ -105,6 +116,11 @@ class Fanout:
 
     def __len__(self) -> int:
         return len(self._matcher)
+
+    @property
+    def num_postings(self) -> int:
+        """The postings by which entries find subscriptions."""
+        return self._matcher.num_postings
 
     def add(self, sub: Subscription) -> None:
         """Take in a subscription, whose filter becomes the one that equal ones share."""
@@ -195,8 +211,8 @@ class _Frames:
 async def _put_together(
     alone: dict[Subscription, list[bytes]], groups: dict[_Group, list[bytes]], turn: _Turn
 ) -> Plan:
-    plan = Plan([], {})
-    parts = _parts(alone, groups)
+    plan = Plan()
+    parts = _parts(alone, groups, plan)
     while some := list(islice(parts, _SLICE)):
         plan.put(some)
         if turn.over:
@@ -205,16 +221,24 @@ async def _put_together(
 
 
 def _parts(
-    alone: dict[Subscription, list[bytes]], groups: dict[_Group, list[bytes]]
+    alone: dict[Subscription, list[bytes]], groups: dict[_Group, list[bytes]], plan: Plan
 ) -> Iterator[Part]:
-    """Yield one part for each subscription: a second could follow the first on another way, or be doubled by it."""
+    """Yield one part for each subscription: a second could follow the first on another way, or be doubled by it.
+
+    The members of a group are counted together, which costs nothing for each.
+    """
     for group, frames in groups.items():
-        joined = b"".join(frames)
-        for sub in list(group.members):
+        joined, entries = b"".join(frames), len(frames)
+        members = list(group.members)
+        plan.count(entries, len(joined), len(members))
+        for sub in members:
             before = alone.get(sub)
             if before is None:
-                yield sub, joined
+                yield sub, joined, entries
             else:
-                before.append(joined)  # Another has joined it in the middle of the batch.
+                before.extend(frames)  # Another has joined it in the middle of the batch.
+                plan.count(entries, len(joined), -1)
     for sub, frames in alone.items():
-        yield sub, b"".join(frames)
+        joined, entries = b"".join(frames), len(frames)
+        plan.count(entries, len(joined))
+        yield sub, joined, entries

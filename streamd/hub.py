@@ -9,7 +9,8 @@ becomes BEHIND with the start as its cursor, and is read forward when its socket
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 
 from streamd import notifications
@@ -22,10 +23,11 @@ from streamd.errors import (
     PlaceLost,
     UnknownSubscription,
 )
-from streamd.fanout import Fanout, Part
+from streamd.fanout import Fanout, Part, Plan
 from streamd.filters import Filter
 from streamd.limits import Limits
-from streamd.log import Run
+from streamd.log import Entry, Run
+from streamd.meters import Meters
 from streamd.outbox import Outbox
 from streamd.progress import Progress
 from streamd.subscription import Peer, State, Subscription
@@ -54,14 +56,24 @@ _WRITE_BYTES = 128 << 10
 class Hub:
     """Push what the tail brings to the subscriptions that want it."""
 
-    def __init__(self, view: View, limits: Limits, turns: Turns | None = None) -> None:
+    def __init__(
+        self,
+        view: View,
+        limits: Limits,
+        turns: Turns | None = None,
+        meters: Meters | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare; `clock` tells the seconds since 1970, as the store's does that gives entries their time."""
+        self._meters = meters or Meters()
+        self._clock = clock
         self._view = view
         self._limits = limits
         self._fanout = Fanout(lambda term: view.window.index.frequency(term), view.cursor)
         self._peers: dict[Peer, None] = {}
         self._catch_up = CatchUp(
             view,
-            frames=self._fanout.frames,
+            frames=self._frames,
             go_live=self._go_live,
             lose=self._lose,
             turns=Turns() if turns is None else turns,
@@ -70,12 +82,15 @@ class Hub:
         """Held while a batch goes out: nobody may be told of places meanwhile."""
         self._progress = Progress(view, limits, self._between_batches)
         self._tasks: list[asyncio.Task[None]] = []
+        self.heard = 0.0
+        """When the tail last gave a sign of life, by the loop's clock."""
 
     # Lifecycle.
 
     def start(self) -> None:
         """Begin to follow the tail; the view is loaded."""
         self._catch_up.start()
+        self.heard = asyncio.get_running_loop().time()
         self._tasks = [
             asyncio.create_task(self._follow(), name="hub: tail"),
             asyncio.create_task(self._progress.beat(self._peers), name="hub: progress"),
@@ -95,9 +110,11 @@ class Hub:
         await self._catch_up.aclose()
 
     async def _follow(self) -> None:
+        now = asyncio.get_running_loop().time
         try:
             async with aclosing(self._view.follow()) as tail:
                 async for run in tail:
+                    self.heard = now()
                     if not self._view.continues(run):
                         async with self._between_batches:
                             await self._rewind(run)
@@ -146,6 +163,7 @@ class Hub:
         sub = Subscription(peer, peer.last_number, wanted, None if asked is wanted else asked)
         peer.subscriptions[sub.number] = sub
         peer.num_values += wanted.num_values
+        self._meters.subscriptions.add()
         return sub
 
     def activate(self, sub: Subscription) -> None:
@@ -214,8 +232,8 @@ class Hub:
         elif sub.state is State.BEHIND:
             sub.peer.num_behind -= 1
         sub.state = State.ENDED
-        if sub.peer.subscriptions.pop(sub.number, None) is not None:
-            sub.peer.num_values -= sub.wanted.num_values
+        if sub.peer.forget(sub):
+            self._meters.subscriptions.add(-1)
 
     def _go_live(self, sub: Subscription) -> None:
         self._fanout.add(sub)
@@ -247,41 +265,70 @@ class Hub:
         start = self._view.position
         self._view.advance(run)
         plan = await self._fanout.plan(run.entries)
+        self._meters.matched.add(plan.entries)
+        await self._write_plan(plan, start)
+        if plan.entries:
+            self._meters.delivered.add(plan.entries)
+            self._meters.sent_bytes.add(plan.size)
+            age = self._clock() - run.entries[0].time / 1000
+            self._meters.delivery.observe(max(age, 0.0), len(run.entries))
+
+    async def _write_plan(self, plan: Plan, start: Seq) -> None:
+        """Write what is planned; what a subscription does not get is taken out of the plan's count."""
         live = State.LIVE
         for first in range(0, len(plan.singles), _SLICE):
             if first:
                 await asyncio.sleep(0)
-            for sub, frames in plan.singles[first : first + _SLICE]:
-                if sub.state is live and sub.cursor <= start:
-                    outbox = sub.peer.outbox
-                    if outbox.paused:
-                        self._fall_behind(sub, start)
-                    else:
-                        outbox.write(frames)
+            for sub, frames, entries in plan.singles[first : first + _SLICE]:
+                outbox = sub.peer.outbox
+                if sub.state is live and sub.cursor <= start and not outbox.paused:
+                    outbox.write(frames)
+                    sub.entries += entries
+                else:
+                    plan.count(entries, len(frames), -1)
+                    self._leave_out(sub, start)
         written = 0
         for peer, parts in plan.several.items():
-            self._write(peer, parts, start)
+            self._write(plan, peer, parts, start)
             written += len(parts)
             if written >= _SLICE:
                 await asyncio.sleep(0)
                 written = 0
 
-    def _write(self, peer: Peer, parts: list[Part], start: Seq) -> None:
+    def _write(self, plan: Plan, peer: Peer, parts: list[Part], start: Seq) -> None:
         joined: list[bytes] = []
         size = 0
-        for sub, frames in parts:
-            if sub.state is not State.LIVE or sub.cursor > start:
-                continue
-            if peer.outbox.paused:
-                self._fall_behind(sub, start)
+        for sub, frames, entries in parts:
+            if sub.state is not State.LIVE or sub.cursor > start or peer.outbox.paused:
+                plan.count(entries, len(frames), -1)
+                self._leave_out(sub, start)
                 continue
             joined.append(frames)
+            sub.entries += entries
             size += len(frames)
             if size >= _WRITE_BYTES:
                 peer.outbox.write(b"".join(joined))
                 joined, size = [], 0
         if joined:
             peer.outbox.write(b"".join(joined))
+
+    def _leave_out(self, sub: Subscription, start: Seq) -> None:
+        """Let a subscription that the batch was for fall behind; others have their entries otherwise."""
+        if sub.state is State.LIVE and sub.cursor <= start:
+            self._fall_behind(sub, start)
+
+    def _frames(self, sub: Subscription, entries: list[Entry]) -> bytes:
+        """Return the frames of what a subscription that is behind is about to be sent."""
+        frames = self._fanout.frames(sub, entries)
+        sub.entries += len(entries)
+        self._meters.delivered.add(len(entries))
+        self._meters.sent_bytes.add(len(frames))
+        return frames
+
+    @property
+    def num_postings(self) -> int:
+        """The filter values by which entries find live subscriptions."""
+        return self._fanout.num_postings
 
     # Losing places.
 
@@ -296,6 +343,9 @@ class Hub:
             last = -1  # Another log: no place means what it did.
         elif not forked:
             first, last = run.since, reached + run.since
+        if forked:
+            self._meters.epoch_changes.add()
+            logger.warning("the log goes on under another epoch, from place %d on", run.since)
         if not first <= reached <= last:
             logger.warning(
                 "went from place %d to %d of the log: %s", reached, run.since, error.message

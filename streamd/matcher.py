@@ -80,7 +80,7 @@ class Matcher(Generic[T]):
 
     __slots__ = (
         "_checked", "_everything", "_filed", "_free", "_frequency", "_mark", "_plain", "_rests", "_several",
-        "_shared", "_slots", "_values",
+        "_shared", "_slots", "_values", "num_postings",
     )  # fmt: skip
 
     def __init__(self, frequency: Callable[[Term], int]) -> None:
@@ -103,18 +103,11 @@ class Matcher(Generic[T]):
         self._several = 0
         """How many filters have several clauses: of these an event may match more than one."""
         self._mark = 0
+        self.num_postings = 0
+        """The number of postings, removed ones included that still take room."""
 
     def __len__(self) -> int:
         return len(self._slots)
-
-    @property
-    def num_postings(self) -> int:
-        """The number of postings, removed ones included that still take room."""
-        return sum(
-            len(posting)
-            for postings in (self._plain, self._checked)
-            for posting in postings.values()
-        )
 
     def get(self, wanted: Filter) -> T | None:
         """Return the value of a filter that was added."""
@@ -223,6 +216,7 @@ class Matcher(Generic[T]):
             posting.append(number)
             shared.append(posting.term)
         under = tuple(shared)
+        self.num_postings += len(under)
         self._filed[number] = _Filed(owner, postings, under)
         return (*rest[:at], under, *rest[at:])
 
@@ -257,6 +251,7 @@ class Matcher(Generic[T]):
             posting = filed.postings[term]
             if len(posting) <= _SHORT:
                 posting.remove(number)
+                self.num_postings -= 1
                 if not posting:
                     del filed.postings[term]
                 continue
@@ -276,6 +271,7 @@ class Matcher(Generic[T]):
                 alive.append(number)
             else:
                 self._leave(number, filed)
+        self.num_postings -= len(posting) - len(alive)
         posting[:] = _Numbers("I", alive)
         posting.dead = 0
 

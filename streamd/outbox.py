@@ -16,9 +16,16 @@ class Outbox:
     `paused` before they write. While it is paused, subscriptions stay cursors and calls wait.
     """
 
-    __slots__ = ("_drained", "closed", "frame", "on_drained", "paused", "write")
+    __slots__ = ("_count", "_drained", "closed", "frame", "on_drained", "paused", "write")
 
-    def __init__(self, write: Callable[[bytes], None], frame: Frame) -> None:
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        frame: Frame,
+        count: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        """Begin; `count` is told the bytes of each message that is sent, not of frames that come prepared."""
+        self._count = count
         self.write = write
         """Write prepared frames; nothing happens after `close`."""
         self.frame = frame
@@ -32,7 +39,9 @@ class Outbox:
     def send(self, payload: bytes) -> None:
         """Write one message."""
         if not self.closed:
-            self.write(self.frame(payload))
+            frames = self.frame(payload)
+            self.write(frames)
+            self._count(len(frames))
 
     def pause(self) -> None:
         """Take note that the transport's buffer is over its high-water mark."""

@@ -30,7 +30,17 @@ class State(Enum):
 class Subscription:
     """A filter, its number on one connection, and how far that connection has got."""
 
-    __slots__ = ("asked", "cursor", "lost", "number", "peer", "promised", "state", "wanted")
+    __slots__ = (
+        "asked",
+        "cursor",
+        "entries",
+        "lost",
+        "number",
+        "peer",
+        "promised",
+        "state",
+        "wanted",
+    )
 
     def __init__(
         self, peer: "Peer", number: int, wanted: Filter, asked: Filter | None = None
@@ -44,6 +54,8 @@ class Subscription:
         self.state = State.PENDING
         self.cursor: Seq = -1
         """Everything up to here was sent; while LIVE: when it became so, and everything since."""
+        self.entries = 0
+        """Entries written to it as events."""
         self.promised = False
         """Whether the peer was told to wait for a `progress` with `live: true`."""
         self.lost: CallError | None = None
@@ -59,6 +71,7 @@ class Peer:
     """One connection as the hub sees it."""
 
     __slots__ = (
+        "_entries",
         "last_number",
         "num_behind",
         "num_values",
@@ -70,6 +83,7 @@ class Peer:
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
+        self._entries = 0
         self.subscriptions: dict[int, Subscription] = {}
         self.last_number = 0
         self.num_values = 0
@@ -80,3 +94,16 @@ class Peer:
         """The place that the last `progress` told of."""
         self.told_at = 0.0
         """When it did, by the loop's clock."""
+
+    @property
+    def entries(self) -> int:
+        """Entries written to it as events, for all the subscriptions that it ever had."""
+        return self._entries + sum([sub.entries for sub in self.subscriptions.values()])
+
+    def forget(self, sub: Subscription) -> bool:
+        """Let a subscription go that has ended; tell whether it was still there."""
+        if self.subscriptions.pop(sub.number, None) is None:
+            return False
+        self.num_values -= sub.wanted.num_values
+        self._entries += sub.entries
+        return True

@@ -253,3 +253,14 @@ async def test_what_waited_too_long_is_refused_and_the_rest_is_stored() -> None:
         await outcomes.until(3)
         assert outcomes.seqs == {"first": [1], "in time": [2]}
         assert outcomes.errors == {"late": StoreUnavailable}
+
+
+async def test_what_was_added_is_counted_and_nothing_else() -> None:
+    async with committing() as (committer, _, outcomes):
+        committer.submit(events(3), outcomes.of("three"))
+        committer.submit([draft({"user": 1}, "one")], outcomes.of("one"))
+        committer.submit([draft({"user": 1}, "one")], outcomes.of("again"))
+        committer.submit([draft({"user": 2}, "one")], outcomes.of("another"))
+        await outcomes.until(4)
+        assert outcomes.errors == {"another": InvalidParams}
+        assert committer._inserted._cells[committer._inserted._at] == 4

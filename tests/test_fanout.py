@@ -50,8 +50,11 @@ def seen(frames: bytes) -> list[tuple[int, str]]:
 
 def written(plan: Plan) -> dict[Subscription, bytes]:
     parts = [*plan.singles, *[part for parts in plan.several.values() for part in parts]]
-    found = dict(parts)
+    found = {sub: frames for sub, frames, _ in parts}
     assert len(found) == len(parts), "each subscription has one part of a batch"
+    assert [len(seen(frames)) for _, frames, _ in parts] == [entries for _, _, entries in parts]
+    assert plan.entries == sum(entries for _, _, entries in parts)
+    assert plan.size == sum(map(len, found.values()))
     return found
 
 
@@ -76,13 +79,15 @@ async def test_an_entry_is_encoded_once_however_many_get_it(same: bool) -> None:
     assert len(plan.singles) == 300
     assert len(framing.payloads) == 2
     # All members of a group even get the same joined frames.
-    assert len({id(frames) for _, frames in plan.singles}) == (1 if same else 300)
+    assert len({id(frames) for _, frames, _ in plan.singles}) == (1 if same else 300)
 
 
 async def test_what_nobody_wants_is_not_encoded() -> None:
     to, framing = fanout(), Framing()
     subscribe(to, peer(framing), {"user": 1})
-    assert await to.plan([entry(1, {"user": 2}), entry(2, {})]) == Plan([], {})
+    plan = await to.plan([entry(1, {"user": 2}), entry(2, {})])
+    assert written(plan) == {}
+    assert plan.entries == plan.size == 0
     assert framing.payloads == []
 
 
@@ -108,7 +113,8 @@ async def test_the_parts_of_one_peer_are_put_together() -> None:
     assert plan.singles == []
     ((found, parts),) = plan.several.items()
     assert found is by
-    assert {sub: len(seen(frames)) for sub, frames in parts} == {subs[0]: 2, subs[1]: 1}
+    assert {sub: len(seen(frames)) for sub, frames, _ in parts} == {subs[0]: 2, subs[1]: 1}
+    written(plan)
 
 
 async def test_one_that_is_joined_in_the_middle_of_a_batch_has_one_part_of_it(

@@ -851,3 +851,115 @@ async def test_when_progress_ends_of_a_defect_it_is_said_and_the_worker_is_not_w
                 await asyncio.sleep(0.001)
     (record,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
     assert record.name == "streamd.progress"
+
+
+# Counting.
+
+
+def counted(r: Rig) -> dict[str, float]:
+    """Return what the hub has counted, by name."""
+    meters = r.hub._meters
+    return {each.name: meters._cells[each.at] for each in meters.families if not each.label}
+
+
+async def test_what_is_delivered_is_counted_however_it_came() -> None:
+    async with rig(outbox_bytes=1_000) as r:
+        peers = [r.join() for _ in range(4)]
+        for number, (_, peer) in enumerate(peers):
+            for wants in ({"user": 1}, {"user": [1, 2]}, {"user": 1})[: 1 + number % 3]:
+                r.subscribe(peer, wants)
+        (slow, slow_peer), (_, quick_peer) = peers[0], peers[2]
+        assert counted(r)["subscriptions"] == 7
+        await r.append({"user": 1}, {"user": 2})
+        slow.stall()
+        for _ in range(3):
+            await r.append({"user": 1})
+            await position(r, r.view.position)
+        assert slow_peer.entries < 4
+        assert counted(r)["matched_entries"] > counted(r)["delivered_entries"]
+        slow.read_on()
+        await slow.until(lambda: len(slow.events()) == 4)
+        await position(r, 5)
+        events = [sum(len(t.events(number)) for number in (1, 2, 3)) for t, _ in peers]
+        assert events == [peer.entries for _, peer in peers]
+        assert counted(r)["delivered_entries"] == sum(events)
+        sent = b"".join(b"".join(transport.writes) for transport, _ in peers)
+        lines = [line for line in sent.splitlines(keepends=True) if b'"event"' in line]
+        assert counted(r)["sent_bytes"] == sum(map(len, lines))
+
+        before = quick_peer.entries
+        r.hub.unsubscribe(quick_peer, 1)
+        assert quick_peer.entries == before
+        assert counted(r)["subscriptions"] == 6
+        for _, peer in peers:
+            r.hub.leave(peer)
+            r.hub.leave(peer)
+        assert counted(r)["subscriptions"] == 0
+        assert r.hub.num_postings == 0
+
+
+async def test_one_that_can_not_be_written_to_in_the_middle_of_a_batch_is_not_counted() -> None:
+    async with rig() as r:
+        transport, peer = r.join()
+        for _ in range(3):
+            r.subscribe(peer, {"user": 1})
+        transport.stall()
+        await r.append(*[{"user": 1, "text": "x" * 60_000} for _ in range(9)])
+        await position(r, 9)
+        sent = sum(len(transport.events(number)) for number in (1, 2, 3))
+        assert 0 < sent < 27
+        assert counted(r)["delivered_entries"] == sent == peer.entries
+        assert counted(r)["matched_entries"] >= sent
+        transport.read_on()
+        await transport.until(lambda: len(transport.events(3)) == 9)
+        await position(r, 9)
+        assert counted(r)["delivered_entries"] == 27 == peer.entries
+
+
+async def test_how_long_an_entry_took_to_the_sockets_is_measured() -> None:
+    store, r = scripted(0)
+    r.hub._clock = lambda: 1.003
+    async with r:
+        _, peer = r.join()
+        r.subscribe(peer, {"user": 2})
+        store.add({"user": 1})  # for nobody
+        store.say(0)
+        await position(r, 1)
+        (family,) = [each for each in r.hub._meters.families if "socket" in each.name]
+        cells = r.hub._meters._cells[family.at : family.at + family.width]
+        assert not any(cells.tolist())
+        store.add({"user": 2}, {"user": 3})  # Their times are 2 and 3 ms.
+        store.say(1)
+        await position(r, 3)
+        *buckets, total = cells.tolist()
+        assert buckets[10:12] == [0, 2]
+        assert total == pytest.approx(2 * 1.001)
+        r.hub._clock = lambda: 0.0  # The clocks of two machines are never the same.
+        store.add({"user": 2})
+        store.say(3)
+        await position(r, 4)
+        assert cells[0] == 1
+        assert cells[-1] == pytest.approx(2 * 1.001)
+
+
+async def test_a_log_that_goes_on_under_another_epoch_is_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, r = scripted(3)
+    async with r:
+        assert counted(r)["epoch_changes"] == 0
+        store.fork(OLD.fork("bbbbbbbb", 2, 1), 2)
+        store.say(2)
+        await r.view.fresh()
+        await turns()
+        assert counted(r)["epoch_changes"] == 1
+    assert "another epoch, from place 2 on" in caplog.text
+
+
+async def test_a_sign_of_life_is_heard() -> None:
+    store, r = scripted(1)
+    async with r:
+        r.hub.heard = 0.0
+        store.say(1)
+        await turns()
+        assert r.hub.heard > 0

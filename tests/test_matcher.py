@@ -88,6 +88,8 @@ def _compare_with_brute_force(
             assert set(found(matcher, terms)) == {
                 wanted for wanted in there if wanted.matches(terms)
             }
+        postings = [*matcher._plain.values(), *matcher._checked.values()]
+        assert matcher.num_postings == sum(map(len, postings))
     assert len(matcher) == len(there)
     for wanted in there:
         assert matcher.get(wanted) is wanted

@@ -20,6 +20,7 @@ from streamd.types import Seq, Term
 __all__ = [
     "Appended",
     "Bounds",
+    "Observer",
     "Posting",
     "Store",
     "Stream",
@@ -82,6 +83,19 @@ class Posting(NamedTuple):
 
     term: Term
     seq: Seq
+
+
+class Observer:
+    """Be told what a tail meets on its way; this one does not mind."""
+
+    def lost(self) -> None:
+        """The store can't be reached, or refuses: the tail tries until it is back."""
+
+    def found(self) -> None:
+        """It is back."""
+
+    def repaired(self) -> None:
+        """There were entries that had not been pushed to the tail: it has read them."""
 
 
 class Upkeep(ABC):
@@ -152,6 +166,9 @@ class Store(ABC):
     A store is used from one event loop. `open` comes first, once; `aclose` last, and is idempotent.
     """
 
+    observer: Observer = Observer()
+    """Told by those tails whose store can be lost; whoever wants to know sets it before the tail begins."""
+
     @abstractmethod
     async def open(self) -> LogState:
         """Connect, create or check the stream, start what runs in the background.
@@ -209,8 +226,9 @@ class Store(ABC):
     def tail(self, since: Seq, chain: Chain) -> AsyncGenerator[Run]:
         """Yield every new entry after `since`, in order and without end: each run begins where the last ended.
 
-        A run has at most some 1,000 entries or 1 MiB, at least one entry, and `run.since` is the
-        last run's `upto`, with two exceptions: if the log's chain changes, `run.since` is the
+        A run has at most some 1,000 entries or 1 MiB, and `run.since` is the last run's `upto`. It
+        has at least one entry, or is a sign of life (`since == upto`): one is due after two seconds
+        in which nothing was new, from a tail that knows there is nothing. Two exceptions: if the log's chain changes, `run.since` is the
         newest place which both chains share, at most the last `upto` (or `floor - 1` where they
         share none, as after a FLUSHALL); what had been yielded beyond it is void. And if retention
         overtakes the tail, `run.since` is `floor - 1`. In both cases the run may be without entries.

@@ -32,6 +32,8 @@ __all__ = ["MemoryStore"]
 _MAX_EVENTS = 1_000_000
 _RUN_ENTRIES = 1_000
 _RUN_BYTES = 1 << 20
+_QUIET = 1.0
+"""Seconds without news until a tail gives a sign of life."""
 _FORGET = 1_000
 """Entries forgotten between two looks at what else the event loop has to do."""
 
@@ -192,7 +194,11 @@ class MemoryStore(Store):
                     yield Run(self._state(), since, found.entries, found.upto)
                     since = found.upto
                 else:
-                    await changed.wait()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_QUIET):
+                            await changed.wait()
+                            continue
+                    yield Run(self._state(), since, [], since)
         finally:
             self._waiting.discard(changed)
 

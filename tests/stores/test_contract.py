@@ -415,6 +415,18 @@ async def test_a_tail_of_an_unknown_chain_starts_over(store: Store) -> None:
     await tail.aclose()
 
 
+async def test_a_quiet_tail_gives_signs_of_life(store: Store) -> None:
+    await put(store, numbered(range(3)))
+    async with follow(store, 0) as followed:
+        await followed.reach(3)
+
+        def lives() -> bool:
+            return sum(run.since == run.upto == 3 for run in followed.runs) >= 2
+
+        await followed.until(lives)
+        assert not followed.turns
+
+
 # Retention.
 
 

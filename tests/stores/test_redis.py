@@ -18,7 +18,7 @@ from streamd.event import Keys
 from streamd.filters import EVERYTHING
 from streamd.limits import Limits
 from streamd.log import Draft, LogState
-from streamd.stores.base import Stream
+from streamd.stores.base import Observer, Stream
 from streamd.stores.redis import RedisStore
 from streamd.stores.redis.retention import Sweeper
 from streamd.stores.redis.scripts import EXPIRED, SEARCH, Script
@@ -233,6 +233,48 @@ async def test_killed_subscriptions_lose_nothing(
             await followed.reach(120)
             assert followed.entries == await read_all(one)
             assert not followed.turns
+
+
+class Told(Observer):
+    """What a tail has told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def lost(self) -> None:
+        self.told.append("lost")
+
+    def found(self) -> None:
+        self.told.append("found")
+
+    def repaired(self) -> None:
+        self.told.append("repaired")
+
+
+async def test_an_observer_is_told_of_losses_and_of_gaps_and_of_nothing_else(
+    redis_server: RedisServer, redis_url: str, connect: Connect
+) -> None:
+    store, mute = await connect(redis_url), await connect(redis_url)
+    mute._names.channel = "nowhere"
+    store.observer = observer = Told()
+    await put(store, numbered(range(2_500)))
+    async with follow(store, 0) as followed:
+        await followed.reach(2_500)
+        await put(store, numbered(range(50)))
+        await followed.reach(2_550)
+        assert observer.told == [], "neither the beginning nor what is pushed is a gap"
+        await put(mute, numbered(range(2_500)))
+        await put_one(store, user=1)
+        await followed.reach(5_051)
+        assert observer.told == ["repaired"], "however often it had to be read"
+        (tail,) = store._tails
+        lost = tail._connection
+        redis_server.client.execute_command("CLIENT KILL TYPE pubsub")
+        await followed.until(lambda: "lost" in observer.told)
+        await put_one(mute, user=2)
+        await followed.reach(5_052)
+        await followed.until(lambda: tail._connection not in (None, lost))
+        assert observer.told[:3] == ["repaired", "lost", "found"]
 
 
 async def test_a_lost_last_message_is_found_in_the_quiet(redis_url: str, connect: Connect) -> None:

@@ -133,7 +133,7 @@ class Followed:
             self.turns.append(run)
             assert run.state.chain != self._chain or run.since == run.state.floor - 1
         else:
-            assert run.entries
+            assert run.entries or run.since == run.upto
         assert len(run.entries) <= 1_000
         assert places(run.entries) == list(range(run.since + 1, run.upto + 1))
         assert run.state.head >= run.upto

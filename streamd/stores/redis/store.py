@@ -158,7 +158,14 @@ class RedisStore(Store):
         return await self._reader.after(since, wanted, bounds)
 
     async def tail(self, since: Seq, chain: Chain) -> AsyncGenerator[Run]:
-        follower = Follower(self._access, since, chain, check=self._check, random=self._random)
+        follower = Follower(
+            self._access,
+            since,
+            chain,
+            check=self._check,
+            random=self._random,
+            observer=self.observer,
+        )
         self._tails.add(follower)
         try:
             while True:

@@ -10,6 +10,7 @@ from redis.asyncio.connection import AbstractConnection
 from streamd.cursor import Chain
 from streamd.errors import CallError
 from streamd.log import LogState, Run, unpack
+from streamd.stores.base import Observer
 from streamd.stores.redis.access import Access
 from streamd.stores.redis.link import Failure
 from streamd.stores.redis.replies import Published, read_published
@@ -35,9 +36,17 @@ class Follower:
     """
 
     def __init__(
-        self, access: Access, since: Seq, chain: Chain, *, check: float, random: Random
+        self,
+        access: Access,
+        since: Seq,
+        chain: Chain,
+        *,
+        check: float,
+        random: Random,
+        observer: Observer,
     ) -> None:
         self._access = access
+        self._observer = observer
         self._since = since
         self._chain = chain
         self._floor: Seq = 1
@@ -49,6 +58,8 @@ class Follower:
         self._failures = 0
         self._foreign: str | None = None
         """An epoch not ours, of which the last message was."""
+        self._repairing = True
+        """Whether a gap is being read that was told of; at the beginning it is none."""
 
     async def next(self) -> Run:
         """Return the next run, however long that takes."""
@@ -65,6 +76,7 @@ class Follower:
             else:
                 if self._failures:
                     logger.info("the tail has found Redis again")
+                    self._observer.found()
                     self._failures = 0
                 if run is not None:
                     return run
@@ -82,6 +94,7 @@ class Follower:
         self._failures += 1
         if self._failures == 1:
             logger.warning("the tail lost Redis, and tries until it is back: %s", reason)
+            self._observer.lost()
         longest = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 10))
         await asyncio.sleep(self._random.uniform(0.2, 1) * longest)
 
@@ -131,20 +144,22 @@ class Follower:
         now = asyncio.get_running_loop().time()
         self._due = now + self._check * self._random.uniform(1, 2)
 
-    async def _look(self) -> Run | None:
+    async def _look(self) -> Run:
         """Read the log, because a message told of a gap or none came for a while."""
         told = self._due == 0
         foreign, self._foreign = self._foreign, None
+        before = self._chain, self._since
         run = await self._read()
+        silent = (self._chain, self._since) != before and not told
         # A subscription that was silent about entries may be dead, and never say so; one that brings
         # those of another log may lead to a server which is no longer the primary.
-        if (run is not None and not told) or foreign not in (None, self._chain.epoch):
+        if silent or foreign not in (None, self._chain.epoch):
             logger.info("the tail subscribes anew: it was told other things than the log has")
             await self.aclose()
         return run
 
-    async def _read(self) -> Run | None:
-        """Read what comes next in the log itself; None if nothing does."""
+    async def _read(self) -> Run:
+        """Read what comes next in the log itself."""
         access = self._access
         since = self._since
         names = (access.names.meta, access.names.log)
@@ -156,12 +171,17 @@ class Follower:
                 break
             since = begin
         state, (reached, *members) = reply
-        moved = state.chain != self._chain or since != self._since
         self._chain, self._since, self._floor = state.chain, int(reached), state.floor
         if self._since >= state.head:
             self._quiet_from_now()
         else:
             self._due = 0
-        if not members and not moved:
-            return None
+        self._note_repair(len(members))
         return Run(state, since, [unpack(member) for member in members], self._since)
+
+    def _note_repair(self, entries: int) -> None:
+        """Tell of entries that should have been pushed: of a gap once, however often it has to be read."""
+        if entries and not self._repairing:
+            logger.info("the tail read what Redis had not pushed: %d entries or more", entries)
+            self._observer.repaired()
+        self._repairing = self._due == 0

@@ -134,7 +134,15 @@ class SqlStore(Store):
         return await self._reader.after(since, wanted, bounds)
 
     async def tail(self, since: Seq, chain: Chain) -> AsyncGenerator[Run]:
-        runs = follow(self._access, self._reader, self._hints, since, chain, random=self._random)
+        runs = follow(
+            self._access,
+            self._reader,
+            self._hints,
+            since,
+            chain,
+            random=self._random,
+            observer=self.observer,
+        )
         async with aclosing(runs):
             async for run in runs:
                 yield run

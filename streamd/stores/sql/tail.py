@@ -10,7 +10,7 @@ from streamd.cursor import Chain
 from streamd.errors import CallError
 from streamd.filters import EVERYTHING
 from streamd.log import Run
-from streamd.stores.base import Bounds
+from streamd.stores.base import Bounds, Observer
 from streamd.stores.sql.access import Access
 from streamd.stores.sql.reading import Reader
 from streamd.types import Seq
@@ -101,7 +101,14 @@ async def pause(random: Random, failures: int) -> None:
 
 
 async def follow(
-    access: Access, reader: Reader, hints: Hints, since: Seq, chain: Chain, *, random: Random
+    access: Access,
+    reader: Reader,
+    hints: Hints,
+    since: Seq,
+    chain: Chain,
+    *,
+    random: Random,
+    observer: Observer,
 ) -> AsyncGenerator[Run]:
     """Yield every new entry; see stores.base.Store.tail."""
     failures = 0
@@ -120,16 +127,17 @@ async def follow(
                         access.dialect.name,
                         error,
                     )
+                    observer.lost()
                 await pause(random, failures)
                 continue
             if failures:
                 logger.info("the tail has found %s again", access.dialect.name)
+                observer.found()
                 failures = 0
             moved = run.state.chain != chain or run.since != since
             since, chain = run.upto, run.state.chain
-            if run.entries or moved:
-                yield run
-            else:
+            yield run
+            if not run.entries and not moved:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(access.dialect.check * random.uniform(1, 2)):
                         await news.wait()
