@@ -13,7 +13,6 @@
  * @import { RpcError } from "./errors.js"
  * @import { Link } from "./link.js"
  * @import { Answer, Subscribed } from "./protocol.js"
- * @import { Subscriber } from "./routes.js"
  * @import { Entry, Scalar } from "./values.js"
  */
 
@@ -36,11 +35,7 @@ const PLACE_LOST = -32007;
  * @typedef {"subscribing" | "catching up" | "live" | "paused" | "closed"} FeedState
  */
 
-/**
- * One filter on one link, filling an inbox. Nothing here waits.
- *
- * @implements {Subscriber}
- */
+/** One filter on one link, filling an inbox: a `Subscriber`. Nothing here waits. */
 export class Subscription {
   #link;
   #environment;
