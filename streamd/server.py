@@ -26,6 +26,7 @@ from streamd.config import Settings, load_settings
 from streamd.errors import StartupError
 from streamd.logs import set_up_logs
 from streamd.options import Options
+from streamd.systemd import Systemd
 from streamd.transports import kernel
 from streamd.transports.http_protocol import HttpProtocol
 from streamd.transports.websocket import WebSocket
@@ -51,11 +52,14 @@ class RunningServer(Address):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it has started, and stops at once when it is told to."""
+    """uvicorn's server, which tells when it has started, and stops at once when it is told to.
 
-    def __init__(self, config: uvicorn.Config, *, signals: bool) -> None:
+    With a `systemd` it is the service itself: that is told of its life, and its signals are taken.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, systemd: Systemd | None = None) -> None:
         super().__init__(config)
-        self._signals = signals
+        self._systemd = systemd
         self._stop = asyncio.Event()
         self.on_started: Callable[[], None] | None = None
 
@@ -74,18 +78,22 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         """Keep the Date header true until the end, which need not wait for the next look at it."""
         while not await self.on_tick(0):
+            if self._systemd is not None:
+                self._systemd.alive()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 1.0)
 
     def stop(self) -> None:
         """Begin to shut down."""
+        if self._systemd is not None:
+            self._systemd.stopping()
         self.should_exit = True
         self._stop.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         """Take the signals that mean to stop; unlike uvicorn, do not die of them afterwards."""
-        if not self._signals:
+        if self._systemd is None:
             yield
             return
         loop = asyncio.get_running_loop()
@@ -127,6 +135,26 @@ class _Config(uvicorn.Config):
         """Leave the logs to whoever runs the server."""
 
 
+class _Supervisor(Multiprocess):
+    """uvicorn's supervisor of worker processes, which tells systemd of its life."""
+
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], systemd: Systemd
+    ) -> None:
+        super().__init__(config, sockets)
+        self._systemd = systemd
+
+    def keep_subprocess_alive(self) -> None:
+        """Start workers anew that have died or hang."""
+        super().keep_subprocess_alive()
+        self._systemd.alive()
+
+    def terminate_all(self) -> None:
+        """Let all workers stop."""
+        self._systemd.stopping()
+        super().terminate_all()
+
+
 # In the foreground.
 
 
@@ -166,8 +194,14 @@ def serve_settings(settings: Settings, on_started: Callable[[Address], None]) ->
     sockets = bind(settings.host, settings.port, resolve(settings.host))
     address = Address(settings.host, sockets[0].getsockname()[1])
     serve_somewhere = _serve_here if settings.workers == 1 else _serve_in_workers
+    systemd = Systemd()
+
+    def started() -> None:
+        on_started(address)
+        systemd.ready()
+
     with closing(sockets), _restored_signals():
-        serve_somewhere(settings, sockets, lambda: on_started(address))
+        serve_somewhere(settings, sockets, started, systemd)
 
 
 def _check_foreground() -> None:
@@ -198,12 +232,15 @@ def _restored_signals() -> Generator[None]:
 
 
 def _serve_here(
-    settings: Settings, sockets: list[socket.socket], on_started: Callable[[], None]
+    settings: Settings,
+    sockets: list[socket.socket],
+    on_started: Callable[[], None],
+    systemd: Systemd,
 ) -> None:
     config = _Config(Application(settings, alone=True))
 
     async def run() -> None:
-        server = _Server(config, signals=True)
+        server = _Server(config, systemd=systemd)
         server.on_started = on_started
         await server.serve(sockets)
 
@@ -212,7 +249,10 @@ def _serve_here(
 
 
 def _serve_in_workers(
-    settings: Settings, sockets: list[socket.socket], on_started: Callable[[], None]
+    settings: Settings,
+    sockets: list[socket.socket],
+    on_started: Callable[[], None],
+    systemd: Systemd,
 ) -> None:
     main = sys.modules["__main__"]
     if main.__spec__ is None and not Path(getattr(main, "__file__", "")).exists():  # as <stdin>
@@ -222,7 +262,7 @@ def _serve_in_workers(
         # Whoever comes before the workers are up waits for them.
         listener.listen(_BACKLOG)
     on_started()
-    supervisor = Multiprocess(_Config(Application(settings, alone=True)), sockets)
+    supervisor = _Supervisor(_Config(Application(settings, alone=True)), sockets, systemd)
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise StartupError("a worker process did not start; the lines above say why")
@@ -260,7 +300,7 @@ async def run_server(**options: Unpack[Options]) -> AsyncGenerator[RunningServer
     places = await asyncio.to_thread(resolve, settings.host)
     sockets = bind(settings.host, settings.port, places)
     application = Application(settings)
-    server = _Server(_Config(application), signals=False)
+    server = _Server(_Config(application))
     started = asyncio.get_running_loop().create_future()
     server.on_started = lambda: started.set_result(None)
     with closing(sockets):

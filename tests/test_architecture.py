@@ -13,7 +13,7 @@ ROOT = Path(streamd.__file__).parent
 TESTS = Path(__file__).parent
 
 FLOORS = (
-    ("collector", "errors", "types", "logs", "outbox", "turns", "units"),
+    ("collector", "errors", "types", "logs", "outbox", "systemd", "turns", "units"),
     ("limits", "cursor", "meters"),
     ("jsonrpc", "log", "schemas"),
     ("exchange", "signatures"),
@@ -63,7 +63,7 @@ TECHNOLOGIES = {
     "pydantic_settings": ("config",),
     "redis": ("stores.redis",),
     "rich": ("commands",),
-    "socket": ("transports", "address", "server"),
+    "socket": ("transports", "address", "server", "systemd"),
     "sqlalchemy": ("stores.sql",),
     "sqlite3": ("stores.sql",),
     "ssl": ("transports", "server"),
