@@ -48,6 +48,8 @@ export class Ends {
     this.#newestBox.hidden = !log.held || !(log.fresh || isScrolled);
     setText(this.#newest, log.fresh ? `${count(log.fresh)} new` : "Newest");
     this.#feed.ariaBusy = String(stream.state === "loading" || stream.older === "loading");
+    // A feed is one of articles.
+    this.#feed.role = log.size ? "feed" : "group";
     this.#retry.hidden = stream.older !== "failed";
     setText(this.#tail, tailText(log, stream));
     this.#paintEmpty(log, stream, filter);
