@@ -79,6 +79,7 @@ export class Ends {
  */
 function tailText(log, { state, older, olderError }) {
   if (state === "loading") return "loading…";
+  if (older === "gone") return "what is older was in the log before this one, and is gone";
   if (older === "failed") return brief(olderError?.message ?? "", 200);
   if (state === "failed") return "";
   if (log.before !== null) return "loading…";

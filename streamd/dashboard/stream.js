@@ -1,5 +1,7 @@
 /** The way from the server into the log: a page of history, what follows it, and older pages. */
 
+import { isObject } from "./values.js";
+
 /** @typedef {import("./log.js").Entry} Entry */
 /** @typedef {import("./log.js").Log} Log */
 /** @typedef {import("./filter.js").Filter} Filter */
@@ -24,13 +26,23 @@
 
 const KNOWN = 1_000;
 
+/** @type {Record<string, string>} */
+const GAPS = {
+  epoch: "the log was replaced",
+  expired: "the server no longer keeps what came meanwhile",
+};
+
 /** Follows one filter at a time. */
 export class Stream {
   /** @type {StreamState} */
   state = "loading";
   /** Why it failed. @type {Error | null} */
   error = null;
-  /** How it stands with the next older page. @type {"idle" | "loading" | "failed"} */
+  /**
+   * How it stands with the next older page; it is gone where it was of a log that was replaced.
+   *
+   * @type {"idle" | "loading" | "failed" | "gone"}
+   */
   older = "idle";
   /** Why the older page failed. @type {Error | null} */
   olderError = null;
@@ -110,7 +122,7 @@ export class Stream {
       return generation === log.generation ? log.older(page) : 0;
     } catch (error) {
       if (turn !== this.#turn) return 0;
-      this.older = "failed";
+      this.older = reasonOf(error) === "epoch" ? "gone" : "failed";
       this.olderError = /** @type {Error} */ (error);
       return 0;
     } finally {
@@ -167,7 +179,7 @@ export class Stream {
   #note(gap) {
     const entries = [...this.#options.log.entries()].slice(-KNOWN);
     this.#known = new Set(entries.map(({ cursor }) => cursor));
-    this.#options.log.addGap(gap.message);
+    this.#options.log.addGap(GAPS[reasonOf(gap)] ?? gap.message);
     this.#options.onChange();
   }
 
@@ -182,4 +194,14 @@ export class Stream {
     this.state = state;
     this.#options.onChange();
   }
+}
+
+/**
+ * Return the reason in an error's data, empty when there is none.
+ *
+ * @param {unknown} error
+ */
+function reasonOf(error) {
+  const data = isObject(error) ? error.data : null;
+  return isObject(data) && typeof data.reason === "string" ? data.reason : "";
 }

@@ -163,7 +163,7 @@ test("an older page of an earlier filter is dropped", async () => {
 test("a gap is a line, and what is known already does not come again after it", async () => {
   const { server, log, stream } = open(3);
   await stream.follow(new Filter());
-  server.options.onGap(new Error("the log was replaced"));
+  server.options.onGap(Object.assign(new Error(), { data: { reason: "epoch" } }));
   for (const place of [1, 2, 3]) server.options.onEntry(entry(place));
   assert.deepEqual(shown(log), [3, "the log was replaced", 2, 1, 0]);
 });
@@ -179,4 +179,13 @@ test("a feed that ends by an error has failed, and one that was closed has not",
   await stream.follow(new Filter());
   onState("closed", new Error("late"));
   assert.equal(stream.state, "following", "what an earlier feed says is nothing");
+});
+
+test("what is older than a log that was replaced is gone", async () => {
+  const { server, stream } = open(25);
+  await stream.follow(new Filter());
+  server.errors.push(Object.assign(new Error(), { data: { reason: "epoch" } }));
+  await stream.loadOlder();
+  assert.equal(stream.older, "gone");
+  assert(!stream.wantsOlder);
 });
