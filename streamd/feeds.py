@@ -7,6 +7,7 @@ from streamd.filters import Filter, parse_filter
 from streamd.hub import Hub
 from streamd.jsonrpc import to_json
 from streamd.log import Page
+from streamd.meters import Meters
 from streamd.queries import check_size, cursor_json, entry_json
 from streamd.stores.base import Bounds, Stream
 from streamd.subscription import Subscription
@@ -23,7 +24,10 @@ _START = "start"
 class Feeds:
     """Open subscriptions at a place in the log and hand them to the hub."""
 
-    def __init__(self, stream: Stream, view: View, hub: Hub, turns: Turns) -> None:
+    def __init__(
+        self, stream: Stream, view: View, hub: Hub, turns: Turns, meters: Meters | None = None
+    ) -> None:
+        self._resumes = (meters or Meters()).resumes
         self._turns = turns
         self._keys = stream.keys
         self._limits = stream.limits
@@ -56,7 +60,9 @@ class Feeds:
                     place = await self._resume_from(after)
                 except PlaceLost as lost:
                     reason = lost.reason
+                    self._resumes[reason].add()
                 else:
+                    self._resumes["resumed"].add()
                     self._answer_resumed(sub, place, answer)
                     return
             async with caller.turn():

@@ -67,6 +67,10 @@ class Incoming:
     faults: list[bytes] = field(default_factory=list)
     """Answers that are ready, as JSON."""
 
+    def codes(self) -> list[int]:
+        """Return the codes of the faults."""
+        return [orjson.loads(fault)["error"]["code"] for fault in self.faults]
+
 
 def parse(frame: bytes, limits: Limits) -> Incoming:
     """Read a frame; what is wrong with it becomes an answer in `faults`, never an exception."""

@@ -1,6 +1,7 @@
 """The methods of the wire: who answers them."""
 
 import logging
+import time
 from collections.abc import Callable
 from functools import cached_property
 
@@ -11,7 +12,9 @@ from streamd.errors import CallError, InternalError, MethodNotFound
 from streamd.feeds import Feeds
 from streamd.hub import Hub
 from streamd.inserts import Inserts
-from streamd.jsonrpc import Call, to_json
+from streamd.jsonrpc import Call, Incoming, error_answer, parse, to_json
+from streamd.measured import MeasuredAnswer
+from streamd.meters import Meters
 from streamd.openrpc import make_openrpc
 from streamd.queries import Queries
 from streamd.signatures import METHODS
@@ -28,10 +31,19 @@ class Methods:
     """Answer calls from the view, the hub and the committer of one worker."""
 
     def __init__(
-        self, stream: Stream, view: View, hub: Hub, committer: Committer, turns: Turns
+        self,
+        stream: Stream,
+        view: View,
+        hub: Hub,
+        committer: Committer,
+        turns: Turns,
+        meters: Meters | None = None,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._meters = meters or Meters()
+        self._now = now
         inserts, queries = Inserts(stream, committer), Queries(stream, view, turns)
-        feeds = Feeds(stream, view, hub, turns)
+        feeds = Feeds(stream, view, hub, turns, self._meters)
         self._stream = stream
         self._view = view
         self._handlers: dict[str, Callable[[Caller, Params, Answer], Work | None]] = {
@@ -46,11 +58,24 @@ class Methods:
             "rpc.discover": self._discover,
         }
 
+    def parse(self, message: bytes) -> Incoming:
+        """Read a message (see jsonrpc.parse); what is wrong with it is counted."""
+        incoming = parse(message, self._stream.limits)
+        for code in incoming.codes():
+            self._meters.call_errors[code].add()
+        return incoming
+
+    def refuse(self, error: CallError) -> bytes:
+        """Return the answer to a message that is not even looked at."""
+        self._meters.call_errors[error.code].add()
+        return error_answer(b"null", error)
+
     def start(self, call: Call, caller: Caller, answer: Answer) -> Work | None:
         """Begin a call: it is checked now, and answered now or by the coroutine that is returned.
 
         Neither raises; an insert is answered later, by the committer.
         """
+        answer = MeasuredAnswer(answer, call.method, self._meters, self._now)
         try:
             method = METHODS.get(call.method)
             if method is None or (method.needs_peer and caller.peer is None):

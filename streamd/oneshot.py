@@ -67,7 +67,7 @@ class OneShot:
 
     async def post(self, body: bytes) -> bytes:
         """Return the answer to a message; nothing if it has only notifications."""
-        incoming = await self._turns.do(jsonrpc.parse, body, self._limits)
+        incoming = await self._turns.do(self._methods.parse, body)
         sent: list[bytes] = []
         answered = asyncio.Semaphore(0)
         exchange = Exchange(incoming, self._limits.answer_bytes, sent.append, answered.release)

@@ -88,7 +88,7 @@ class Session:
     def receive_binary(self) -> None:
         """Answer a binary message, which this wire does not have."""
         error = InvalidRequest("messages must be text, not binary")
-        self._outbox.send(jsonrpc.error_answer(b"null", error))
+        self._outbox.send(self._methods.refuse(error))
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Say that the server stops; calls from now on are refused, those begun are answered."""
@@ -140,7 +140,7 @@ class Session:
 
     def _open(self, message: bytes) -> None:
         """Begin the call of a message; those of a batch are begun in turns."""
-        incoming = jsonrpc.parse(message, self._limits)
+        incoming = self._methods.parse(message)
         self.in_flight += len(incoming.calls)
         exchange = Exchange(incoming, self._limits.answer_bytes, self._outbox.send, self._settled)
         if not incoming.batch:

@@ -89,6 +89,8 @@ class View:
         self._head = SharedRead(store.state)
         self._waiting: dict[asyncio.Future[None], Seq] = {}
         """Those who wait for a place; each takes itself out."""
+        self.head: Seq = 0
+        """The newest place that the store was known to have, when it was last asked."""
         self.window = Window()
         self.chain = Chain("")
         self.floor: Seq = 1
@@ -197,6 +199,7 @@ class View:
         while True:
             chain = self.chain
             state = await self._head()
+            self.head = state.head
             # Where the tail brought a new chain meanwhile, what was read may be of the old one,
             # and nothing would ever come that fits it.
             if self.chain in (chain, state.chain):

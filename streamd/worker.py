@@ -1,7 +1,6 @@
 """One worker's parts, put together: store, view, hub, committer, methods."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,38 +8,41 @@ from streamd.committer import Committer
 from streamd.errors import CallError, StartupError
 from streamd.hub import Hub
 from streamd.jsonrpc import Call
+from streamd.meters import Cells, Meters
 from streamd.methods import Methods
 from streamd.oneshot import OneShot
 from streamd.outbox import Outbox
 from streamd.session import Session
+from streamd.signatures import METHODS
 from streamd.stores.base import Store, Stream
+from streamd.stores.measured import MeasuredStore
 from streamd.turns import Turns
 from streamd.view import View
+from streamd.watch import Watch
 
 __all__ = ["Worker"]
-
-logger = logging.getLogger("streamd.worker")
-
-_WATCH = 1.0
-"""Seconds between looks at the store."""
 
 
 class Worker:
     """Serve one stream from one store, to any number of peers; without sockets."""
 
-    def __init__(self, store: Store, stream: Stream) -> None:
+    def __init__(self, store: Store, stream: Stream, *, cells: Cells | None = None) -> None:
+        """Put the parts together; `cells` are what it counts in, if others are to see that."""
         self.stream = stream
-        self._store = store
+        self.meters = Meters(cells, METHODS)
+        """What it has counted."""
+        self._store = store = MeasuredStore(store, self.meters)
         self.turns = Turns()
         """For what peers send: who inserts does not wait behind those who search."""
         reads = Turns()
         self._view = View(store, stream.limits, reads)
-        self._hub = Hub(self._view, stream.limits, self.turns)
-        self._committer = Committer(store, stream.limits.store_deadline)
-        self._methods = Methods(stream, self._view, self._hub, self._committer, reads)
-        self._watching: asyncio.Task[None] | None = None
-        self.ready = False
-        """Whether it can serve: the store answers, and the tail moves."""
+        self._hub = Hub(self._view, stream.limits, self.turns, self.meters)
+        deadline = stream.limits.store_deadline
+        self._committer = Committer(store, deadline, meters=self.meters)
+        self._methods = Methods(stream, self._view, self._hub, self._committer, reads, self.meters)
+        self.watch = Watch(self._view, self._hub, self.meters)
+        """Whether it can serve."""
+        self._watching: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Open the store, fill the window and follow the tail; raise StartupError."""
@@ -54,33 +56,27 @@ class Worker:
             raise
         self._hub.start()
         self._committer.start()
-        self._watching = asyncio.create_task(self._watch(), name="worker: watch")
-        self.ready = True
+        self._watching = [
+            asyncio.create_task(self.watch.look(), name="worker: look"),
+            asyncio.create_task(self.watch.beat(), name="worker: beat"),
+        ]
+        self.watch.ready = True
 
     async def aclose(self) -> None:
         """End everything and close the store; idempotent."""
-        self.ready = False
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        self.watch.ready = False
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         await self._committer.aclose()
         await self._hub.aclose()
         await self._view.aclose()
         await self._store.aclose()
 
-    async def _watch(self) -> None:
-        """Keep `ready` true to the facts: the store answers, and the tail keeps up with it."""
-        while True:
-            try:
-                await self._view.fresh()
-            except CallError:
-                self.ready = False
-            except Exception:
-                self.ready = False
-                logger.exception("the store could not be looked at")
-            else:
-                self.ready = self._hub.following
-            await asyncio.sleep(_WATCH)
+    @property
+    def ready(self) -> bool:
+        """Whether it can serve: the store answers, and the tail moves."""
+        return self.watch.ready
 
     def session(self, outbox: Outbox, set_reading: Callable[[bool], None]) -> Session:
         """Begin the conversation with a peer that can be pushed to."""

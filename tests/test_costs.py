@@ -16,7 +16,7 @@ import orjson
 import pytest
 import uvloop
 
-import streamd.worker
+import streamd.watch
 from streamd.filters import Filter
 from streamd.log import Draft, LogState, Page, Run
 from streamd.stores.base import Appended, Bounds, Stream
@@ -81,7 +81,7 @@ class Served(NamedTuple):
 @pytest.fixture
 async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     # The worker looks at its store every second, however many peers there are: not while we count.
-    monkeypatch.setattr(streamd.worker, "_WATCH", 3600.0)
+    monkeypatch.setattr(streamd.watch, "_LOOK", 3600.0)
     store = CountingStore()
     async with serving(store, window=WINDOW) as worker:
         events = [{"user": number % USERS} for number in range(EVENTS)]

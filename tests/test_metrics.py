@@ -19,6 +19,11 @@ def samples(text: bytes) -> dict[str, float]:
     }
 
 
+def counted(meters: Meters) -> dict[str, float]:
+    """Return all samples of one worker, as they are now."""
+    return samples(expose(meters.families, [Row(meters._cells.tolist(), alive=True)], "")[0])
+
+
 def two_workers() -> tuple[Meters, list[Row]]:
     """Return the rows of two workers: one lives, one has died."""
     rows = []

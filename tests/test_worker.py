@@ -5,7 +5,7 @@ import asyncio
 import orjson
 import pytest
 
-import streamd.worker
+import streamd.watch
 from streamd.cursor import Chain
 from streamd.errors import InvalidParams, StartupError, StoreUnavailable
 from streamd.limits import Limits
@@ -77,7 +77,7 @@ async def test_a_store_that_can_not_be_read_keeps_it_from_starting(
 async def test_it_is_ready_as_long_as_the_store_answers_and_the_tail_keeps_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streamd.worker, "_WATCH", 0.001)
+    monkeypatch.setattr(streamd.watch, "_LOOK", 0.001)
 
     async def until(ready: bool) -> None:
         async with asyncio.timeout(DEADLINE):

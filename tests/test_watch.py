@@ -1,0 +1,125 @@
+"""streamd.watch: whether a worker can serve, and how far behind it is."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import streamd.watch
+from streamd.cursor import Chain
+from streamd.errors import StoreUnavailable
+from tests.parts import DEADLINE, Client, ScriptedStore, memory, serving, turns
+from tests.test_metrics import counted
+
+CHAIN = Chain("aaaaaaaa")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(streamd.watch, "_LOOK", 0.005)
+    monkeypatch.setattr(streamd.watch, "_BEAT", 0.005)
+    return
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_tail_without_a_sign_of_life_does_not_follow(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(streamd.watch, "_SILENCE", 0.05)
+    store = ScriptedStore(CHAIN, [])
+    async with serving(store) as worker:
+        await until(lambda: not worker.ready)
+        assert counted(worker.meters)["streamd_ready_workers"] == 0
+        assert "not ready: the tail gives no sign of life" in caplog.text
+        store.say(0)  # nothing new
+        await until(lambda: worker.ready)
+        assert counted(worker.meters)["streamd_ready_workers"] == 1
+
+
+async def test_what_is_the_matter_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    store = ScriptedStore(CHAIN, [])
+    async with serving(store, store_deadline=0.01) as worker:
+        for _ in range(2):
+            store.gate.clear()
+            await until(lambda: not worker.ready)
+            await asyncio.sleep(0.05)
+            store.gate.set()
+            await until(lambda: worker.ready)
+    told = [record.message for record in caplog.records if record.name == "streamd.watch"]
+    assert told == ["not ready: the store's newest entries did not arrive in time"] * 2
+
+
+async def test_a_worker_whose_tail_has_ended_is_not_alive() -> None:
+    class Broken(ScriptedStore):
+        async def tail(self, since: int, chain: Chain):  # type: ignore[no-untyped-def]
+            yield await self.runs.get()
+            raise ZeroDivisionError
+
+    store = Broken(CHAIN, [])
+    async with serving(store) as worker:
+        assert worker.watch.alive
+        store.say(0)
+        await until(lambda: not worker.ready)
+        assert not worker.watch.alive
+
+
+async def test_a_store_that_is_away_leaves_it_alive() -> None:
+    store = ScriptedStore(CHAIN, [])
+    async with serving(store, store_deadline=0.01) as worker:
+        store.failures += [StoreUnavailable()] * 50
+        await until(lambda: not worker.ready)
+        assert worker.watch.alive
+
+
+async def test_the_lag_of_the_tail_in_entries_and_seconds() -> None:
+    store = ScriptedStore(CHAIN, [])
+    async with serving(store, store_deadline=0.01) as worker:
+
+        def lag() -> tuple[float, float]:
+            found = counted(worker.meters)
+            return found["streamd_tail_lag_entries"], found["streamd_tail_lag_seconds"]
+
+        store.add(*[{"user": 1}] * 7)
+        await until(lambda: lag()[0] == 7 and lag()[1] > 0.1)
+        store.say(0, 5)
+        await until(lambda: lag()[0] == 2)
+        assert lag()[1] > 0.1
+        store.say(5)
+        await until(lambda: lag() == (0, 0))
+
+
+async def test_how_late_the_event_loop_is() -> None:
+    async with serving() as worker:
+        at = "streamd_loop_lag_seconds_bucket/{}".format
+        await until(lambda: counted(worker.meters)["streamd_loop_lag_seconds_count"] > 3)
+        before = counted(worker.meters)
+        time.sleep(0.12)  # noqa: ASYNC251 - that is the point
+        await until(
+            lambda: (
+                counted(worker.meters)["streamd_loop_lag_seconds_count"]
+                > before["streamd_loop_lag_seconds_count"] + 1
+            )
+        )
+        after = counted(worker.meters)
+        late = [
+            after["streamd_loop_lag_seconds_count"] - after[at("0.1")],
+            before["streamd_loop_lag_seconds_count"] - before[at("0.1")],
+        ]
+        assert late[0] == late[1] + 1
+
+
+async def test_postings_are_those_of_live_subscriptions() -> None:
+    async with serving(memory()) as worker:
+        client = Client(worker)
+        await client.call("subscribe", {"filter": {"user": [1, 2, 3]}})
+        await until(lambda: counted(worker.meters)["streamd_postings"] == 3)
+        assert counted(worker.meters)["streamd_subscriptions"] == 1
+        client.session.close()
+        await turns()
+        await until(lambda: counted(worker.meters)["streamd_postings"] == 0)
