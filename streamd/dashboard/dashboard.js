@@ -181,7 +181,7 @@ class Dashboard {
     if (stream.wantsOlder && this.#list.isNearEnd) this.#loadOlder();
     this.#list.paint();
     this.#ends.paint(this.#log, stream, this.#filter, this.#list.isScrolled);
-    this.#bar.complain(stream.error?.message ?? null);
+    this.#bar.complain(this.#connection.stopped ? null : (stream.error?.message ?? null));
     setText(this.#pauseButton, this.#paused ? "Resume" : "Pause");
     this.#pauseButton.classList.toggle("main", this.#paused);
     this.#paintStatus();
