@@ -1,7 +1,8 @@
 # streamd. `make serve` runs it and `make test` checks it; each sets up what it needs, once.
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := -e 'clients/python[sync]' -e '.[postgresql,redis]'
+NODE := PATH="$(CURDIR)/$(BIN):$$PATH" NODE_OPTIONS=--test-reporter=dot
+PACKAGES := -e 'clients/python[sync]' -e '.[crypto,postgresql,redis]'
 DECLARED := pyproject.toml clients/python/pyproject.toml
 APT := apt-get -qq -o Dpkg::Use-Pty=0
 APT_INSTALL := $(APT) update && DEBIAN_FRONTEND=noninteractive $(APT) install -y
@@ -9,11 +10,11 @@ MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 POSTGRES := { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/no-cluster.conf
 
-.PHONY: help install serve test lint bench soak redis postgres chromium
+.PHONY: help install serve test lint js bench soak redis postgres chromium
 .DELETE_ON_ERROR:
 help:
 	@echo "make serve  run the server on 127.0.0.1:8080 with the keys user,kind,repo     (options: ARGS=...)"
-	@echo "make test   all tests, lint and types; each alone: install, lint, soak, bench (options: ARGS=...)"
+	@echo "make test   all tests, lint and types; each alone: install, lint, js, soak, bench (options: ARGS=...)"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
@@ -26,6 +27,9 @@ $(BIN)/python:
 .venv/dev.stamp: $(DECLARED) | $(BIN)/python
 	$(BIN)/pip install -q $(PACKAGES) --group dev
 	@touch $@ .venv/serve.stamp
+.venv/js.stamp: clients/js/package.json .venv/dev.stamp
+	cd clients/js && $(NODE) npm install --silent --no-audit --no-fund
+	@touch $@
 
 install: .venv/dev.stamp
 serve: .venv/serve.stamp
@@ -45,13 +49,17 @@ chromium: # Its text needs a font; those of Debian's package are only recommende
 	  $(APT_INSTALL) --no-install-recommends chromium fonts-dejavu-core; fi || true
 	@command -v chromium >/dev/null || echo \
 	  "The tests in a browser need Chromium: install it, as with apt install chromium" >&2
-test: install redis postgres chromium
+test: install redis postgres chromium .venv/js.stamp
 	env -u MAKEFLAGS -u MAKELEVEL -u ARGS $(BIN)/pytest -n 2 -m 'not soak' $(ARGS)
-	@$(MAKE) -s lint
+	@$(MAKE) -s js lint
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+js: .venv/js.stamp
+	cd clients/js && $(NODE) npm run --silent check && $(NODE) npm test --silent
+	$(NODE) clients/js/node_modules/.bin/tsc --project tests/dashboard
+	$(NODE) node --test tests/dashboard/*.test.js
 soak: install redis postgres
 	$(BIN)/pytest -m soak $(ARGS)
 bench: install

@@ -1,0 +1,1 @@
+"""What people see: streamd's pages in a real Chromium."""
