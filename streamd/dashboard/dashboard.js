@@ -58,7 +58,7 @@ class Dashboard {
   #pauseButton = find("pause", HTMLButtonElement);
   #scroller = find("scroller", HTMLElement);
   #bar = new FilterBar(this.#filter, (filter) => this.#go(filter));
-  #details = new Details(this.#look, () => this.#list.focusActive());
+  #details = new Details(this.#look, () => this.#list.reading || this.#list.leave());
   #chart = new Chart(this.#rates);
   #facts = new Facts();
   #tokenForm = new TokenForm((token) => this.#connection.open(token));
@@ -96,6 +96,7 @@ class Dashboard {
 
   /** Begin. */
   start() {
+    this.#nameTab();
     this.#listen();
     this.#listenToKeys();
     setInterval(() => this.#tick(), SECOND);

@@ -1,6 +1,6 @@
 /** The whole of an event: beside the list where there is room, else over it. */
 
-import { copy, find } from "./dom.js";
+import { copy, find, keepFocus } from "./dom.js";
 import { makeChip } from "./row.js";
 import { exactTime, isoTime, localTime, pretty } from "./text.js";
 
@@ -10,6 +10,8 @@ import { exactTime, isoTime, localTime, pretty } from "./text.js";
 
 const NARROW = "(max-width: 760px)";
 const TOLD = 2_000;
+const NAMES = /^ *("(?:[^"\\]|\\.)*"):/gm;
+const MOST_NAMES = 2_000;
 
 /** The panel. */
 export class Details {
@@ -66,6 +68,7 @@ export class Details {
     this.#cursor.textContent = entry.cursor;
     this.#json.textContent = pretty(entry.event);
     this.#json.scrollTop = 0;
+    dimNames(this.#json);
     this.refresh();
     this.#open();
   }
@@ -73,7 +76,9 @@ export class Details {
   /** Mark anew which values are looked for. */
   refresh() {
     const terms = this.#entry ? this.#look.terms(this.#entry.event) : [];
-    this.#chips.replaceChildren(...terms.map((term) => makeChip(term, this.#look.filter)));
+    keepFocus(this.#chips, () =>
+      this.#chips.replaceChildren(...terms.map((term) => makeChip(term, this.#look.filter))),
+    );
     this.#chips.hidden = !terms.length;
   }
 
@@ -89,4 +94,24 @@ export class Details {
     this.#copy.textContent = done ? "Copied" : "Press Ctrl+C";
     setTimeout(() => (this.#copy.textContent = "Copy JSON"), TOLD);
   }
+}
+
+/**
+ * Let the names in JSON stand back behind the values, without an element for each.
+ *
+ * @param {HTMLElement} json its only child is a text
+ */
+function dimNames(json) {
+  const text = json.firstChild;
+  if (!(text instanceof Text) || !("highlights" in CSS)) return;
+  const names = new Highlight();
+  for (const { 0: whole, 1: name, index } of text.data.matchAll(NAMES)) {
+    if (names.size === MOST_NAMES) break;
+    const start = index + whole.length - 1 - name.length;
+    const range = new Range();
+    range.setStart(text, start);
+    range.setEnd(text, start + name.length);
+    names.add(range);
+  }
+  CSS.highlights.set("names", names);
 }

@@ -54,6 +54,24 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/**
+ * Change what is in an element; if one of its buttons had the focus, the button in its place has
+ * it after that, or the last one, or else another element.
+ *
+ * @param {Element} element
+ * @param {() => void} change
+ * @param {HTMLElement} [otherwise]
+ */
+export function keepFocus(element, change, otherwise) {
+  const place = [...element.querySelectorAll("button")].findIndex(
+    (button) => button === document.activeElement,
+  );
+  change();
+  if (place < 0) return;
+  const buttons = element.querySelectorAll("button");
+  (buttons[place] ?? buttons[buttons.length - 1] ?? otherwise)?.focus();
+}
+
 /** Paints once in a frame, however often it is asked to; a hidden page is not painted. */
 export class Painter {
   #paint;

@@ -1,10 +1,8 @@
 /** The filter as one sees and changes it. */
 
-import { find, make, makeButton } from "./dom.js";
-import { splitValues } from "./filter.js";
+import { find, keepFocus, make, makeButton } from "./dom.js";
+import { Filter, splitValues } from "./filter.js";
 import { brief, count } from "./text.js";
-
-/** @typedef {import("./filter.js").Filter} Filter */
 
 const SHOWN = 12;
 const MOST = 500;
@@ -61,9 +59,10 @@ export class FilterBar {
   show(filter) {
     this.#filter = filter;
     const groups = filter.groups.map(([key, texts]) => this.#group(key, texts));
-    this.#groups.replaceChildren(...groups.flatMap((group, at) => (at ? [and(), group] : [group])));
+    const parts = groups.flatMap((group, at) => (at ? [and(), group] : [group]));
+    if (groups.length) parts.push(this.#clearing());
     this.#groups.hidden = !groups.length;
-    if (groups.length) this.#groups.append(this.#clearing());
+    keepFocus(this.#groups, () => this.#groups.replaceChildren(...parts), this.#values);
   }
 
   /**
@@ -100,7 +99,7 @@ export class FilterBar {
   #removal(key, text) {
     const shown = brief(text, 48) || "(empty)";
     const button = makeButton("wanted", `Remove ${key} ${shown}`, make("bdi", "", shown), make("span", "cross", "×"));
-    button.addEventListener("click", () => this.#remove(key, text));
+    button.addEventListener("click", () => this.#onChange(this.#filter.without(key, text)));
     return button;
   }
 
@@ -123,23 +122,9 @@ export class FilterBar {
     const button = makeButton("quiet", "", "Clear");
     button.title = "Look for everything";
     button.addEventListener("click", () => {
-      this.#onChange(this.#filter.groups.reduce((left, [key]) => left.without(key), this.#filter));
-      this.#values.focus();
+      this.#onChange(new Filter());
     });
     return button;
-  }
-
-  /**
-   * @param {string} key
-   * @param {string} text
-   */
-  #remove(key, text) {
-    const buttons = [...this.#groups.querySelectorAll("button")];
-    const place = buttons.findIndex((button) => button === document.activeElement);
-    this.#onChange(this.#filter.without(key, text));
-    // The next one has the focus now, so that several can be removed with one key.
-    const left = this.#groups.querySelectorAll("button");
-    (left[place] ?? left[left.length - 1] ?? this.#values).focus();
   }
 
   // What is added.

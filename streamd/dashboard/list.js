@@ -150,12 +150,12 @@ export class List {
     if (scroller.scrollTop > top) scroller.scrollTop = top;
     else if (scroller.scrollTop < lowest) scroller.scrollTop = lowest;
     this.paint();
-    this.focusActive();
+    this.#focusActive();
     this.reading = true;
   }
 
   /** Give the active row the focus; the list, when it is not on screen. */
-  focusActive() {
+  #focusActive() {
     const number = this.#active ?? this.#options.log.newest;
     const row = this.#rows.find((each) => each.number === number);
     (row?.element ?? this.#options.scroller).focus({ preventScroll: true });
@@ -265,6 +265,8 @@ export class List {
     const isSelecting = getSelection()?.type === "Range" && event.detail > 0;
     if (!row?.item?.entry || isSelecting) return;
     this.#active = row.number;
+    // By mouse nobody reads on from this row: the list goes on when what was opened is closed.
+    if (event.detail > 0) this.#options.scroller.focus({ preventScroll: true });
     this.#options.onOpen(row.item);
     this.#options.repaint();
   }
@@ -281,7 +283,9 @@ export class List {
   /** @param {FocusEvent} event */
   #blur(event) {
     const { feed, repaint } = this.#options;
-    if (event.relatedTarget instanceof Node && feed.contains(event.relatedTarget)) return;
+    const to = event.relatedTarget;
+    // A dialog gives the focus back to the row.
+    if (to instanceof Element && (feed.contains(to) || to.closest("dialog"))) return;
     this.reading = false;
     repaint();
   }

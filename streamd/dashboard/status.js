@@ -5,6 +5,14 @@ import { brief } from "./text.js";
 
 /** @typedef {"connecting" | "connected" | "waiting" | "stopped"} ClientState */
 
+const TITLES = {
+  live: "Connected: what is inserted comes at once",
+  paused: "Connected: what comes waits until you resume",
+  connecting: "Connected: what is there already is being fetched",
+  waiting: "",
+  stopped: "",
+};
+
 /**
  * @typedef {object} Situation
  * @property {ClientState} client
@@ -64,7 +72,7 @@ export class Status {
   paint(situation, now) {
     const { state, text } = standing(situation, now);
     this.#element.dataset.state = state;
-    this.#element.title = situation.client === "connected" ? "" : brief(situation.trouble, 300);
+    this.#element.title = situation.client === "connected" ? TITLES[state] : brief(situation.trouble, 300);
     setText(this.#text, text);
     this.#banner.hidden = state !== "stopped";
     setText(this.#reason, state === "stopped" ? brief(situation.trouble, 300) : "");
