@@ -13,6 +13,7 @@ from typing import Any
 from streamd.errors import CallError, Forbidden, InvalidParams
 from streamd.event import Keys, kind_of
 from streamd.filters import Filter, parse_filter
+from streamd.jsonrpc import to_json
 from streamd.limits import Limits
 from streamd.log import Draft
 from streamd.types import Json, Term
@@ -73,6 +74,11 @@ class Access:
     def admin(self) -> bool:
         """Whether what is for operators may be seen."""
         return self._grants.admin
+
+    def to_json(self) -> bytes:
+        """Return as `authenticate` answers whose the access is, and when it ends."""
+        expires = None if self.expires is None else int(self.expires * 1000)
+        return to_json({"subject": self.subject, "expires": expires})
 
     @property
     def reads(self) -> bool:

@@ -9,7 +9,7 @@ from streamd.errors import CallError, InvalidParams
 from streamd.event import kind_of
 from streamd.subscription import Peer
 
-__all__ = ["Answer", "Caller", "Params", "Work", "integer"]
+__all__ = ["Answer", "Caller", "Conversation", "Params", "Work", "integer"]
 
 Params = dict[str, Any]
 """The parameters of a call by name; an optional one that was null is not in it."""
@@ -49,6 +49,13 @@ class Caller(Protocol):
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Wait until this caller may be given one more large answer."""
+
+
+class Conversation(Caller, Protocol):
+    """Who calls on a connection that lasts."""
+
+    def authenticate(self, token: str, answer: Answer) -> Work:
+        """Begin to judge a token: what comes behind it waits until that is done."""
 
 
 def integer(params: Params, name: str, default: int, least: int) -> int:

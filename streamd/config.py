@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from pydantic import (
     BeforeValidator,
     Field,
+    SecretStr,
     ValidationError,
     WithJsonSchema,
     create_model,
@@ -34,10 +35,12 @@ from pydantic_settings import (
 
 from streamd.errors import BadSettings, StartupError
 from streamd.event import Keys
+from streamd.guard import Guard
 from streamd.limits import Limits
 from streamd.options import StoreMaker
+from streamd.rules import RIGHTS, AccessRules
 from streamd.stores.base import Stream
-from streamd.transports.door import Door
+from streamd.transports.door import Door, is_loopback
 from streamd.units import read_duration, read_size
 
 __all__ = ["LIMITS", "PREFIX", "Settings", "load_settings", "must_be", "without_secrets"]
@@ -46,7 +49,10 @@ PREFIX = "STREAMD_"
 """What the names of settings begin with in the environment."""
 
 _NOT_OURS = ("STREAMD_TEST_", "STREAMD_URL")
-"""Names in the environment that mean something to tests and to clients."""
+"""What names in the environment begin with that mean something to tests and to clients."""
+
+_TOKENS = ("STREAMD_TOKEN", "STREAMD_TOKEN_FILE")
+"""Names in the environment that mean something to clients."""
 
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -75,6 +81,11 @@ _AS_TEXTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array"}]})
 _Texts = Annotated[list[str], NoDecode, BeforeValidator(_read_texts), _AS_TEXTS]
 _Joined = Annotated[str, BeforeValidator(_join_texts), _AS_TEXTS]
 _Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
+_Duration = Annotated[
+    float,
+    Field(ge=0, allow_inf_nan=False, examples=["90s", "15m"]),
+    BeforeValidator(read_duration),
+]
 _Maker = Annotated[StoreMaker, WithJsonSchema({"type": "maker"})]
 
 
@@ -134,6 +145,27 @@ class Settings(_LimitSettings):
     )
     allow_host: _Texts = Field([], description="further names that this server goes by (Host)")
     allow_origin: _Texts = Field([], description="web pages that may come in (Origin)")
+    allow_anonymous: _Texts = Field(
+        [], description="what may be done without a token: read, write, or both"
+    )
+    token_secret: SecretStr | None = Field(
+        None, description="secret that signs tokens (HS256); others see it on a command line"
+    )
+    token_secret_file: Path | None = Field(None, description="file with this secret")
+    token_key_file: Path | None = Field(
+        None, description="file with the public key of tokens (PEM; RS256, ES256 or EdDSA)"
+    )
+    token_jwks_url: str | None = Field(
+        None, description="https:// URL of the issuer's public keys (JSON Web Key Set)"
+    )
+    token_algorithms: _Texts = Field(
+        [], description="signatures allowed; none: all that are for this kind of key"
+    )
+    token_audience: str | None = Field(None, description="what a token must have as aud")
+    token_issuer: str | None = Field(None, description="what a token must have as iss")
+    token_leeway: _Duration = Field(
+        30.0, description="seconds by which the issuer's clock may differ"
+    )
     compression: bool = Field(
         False, description="compress messages for WebSockets that ask for it (permessage-deflate)"
     )
@@ -156,6 +188,13 @@ class Settings(_LimitSettings):
         file = _read_toml(Path(path)) if isinstance(path, (str, os.PathLike)) else {}
         return init_settings, env_settings, InitSettingsSource(settings_cls, file)
 
+    @field_validator("allow_anonymous")
+    @classmethod
+    def _check_rights(cls, names: list[str]) -> list[str]:
+        if not set(names) <= set(RIGHTS):
+            raise ValueError(f"must be {' or '.join(RIGHTS)}, or both")
+        return names
+
     @field_validator("stream")
     @classmethod
     def _check_stream(cls, name: str) -> str:
@@ -177,6 +216,13 @@ class Settings(_LimitSettings):
         """Return the door; raise StartupError for hosts or origins that can't be."""
         return Door(hosts=[self.host, *self.allow_host], origins=self.allow_origin)
 
+    def to_guard(self, stream: Stream) -> Guard:
+        """Return who may do what; raise StartupError for rules that can't be kept."""
+        given = {name: getattr(self, name) for name in AccessRules.names()}
+        if self.token_secret is not None:
+            given["token_secret"] = self.token_secret.get_secret_value()
+        return AccessRules(**given).to_guard(stream)
+
     @property
     def store_name(self) -> str:
         """What the store is called where people see it: no secret is in it."""
@@ -186,13 +232,22 @@ class Settings(_LimitSettings):
 
     def check(self) -> None:
         """Raise StartupError for what no server can be started with."""
-        self.to_stream()
+        stream = self.to_stream()
         self.to_door()
+        self._check_access(stream)
         limits = self.limits
         if limits.pong >= limits.ping:
             raise StartupError("pong must be less than ping: a verdict comes before the next ping")
         if self.workers > 1:
             self._check_shared()
+
+    def _check_access(self, stream: Stream) -> None:
+        guard = self.to_guard(stream)
+        if not (is_loopback(self.host) or guard.looks or self.allow_anonymous):
+            raise StartupError(
+                f"host {self.host} lets other machines in, and there are no access rules: name a source of "
+                "tokens such as --token-secret-file, or say --allow-anonymous read,write"
+            )
 
     def _check_shared(self) -> None:
         if not isinstance(self.store, str):
@@ -247,7 +302,8 @@ def _strangers(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each name that looks like a setting's and is none."""
     for name in environment:
         setting = name.upper().removeprefix(PREFIX)
-        if setting == name.upper() or name.upper().startswith(_NOT_OURS):
+        others = name.upper().startswith(_NOT_OURS) or name.upper() in _TOKENS
+        if setting == name.upper() or others:
             continue
         if setting.lower() not in Settings.model_fields:
             yield f"{name} is in the environment, {_no_setting(setting.lower())}"
@@ -281,6 +337,7 @@ _WORDS = {
     "string": "a text",
     "array": "a list of texts",
     "boolean": "a boolean, true or false",
+    "password": "a text",
     "path": "a path",
     "uri": "a URL",
     "maker": "a function or class that makes a store of a Stream",

@@ -48,6 +48,8 @@ class Limits:
     write_deadline: float = _limit(60.0, "seconds without one byte taken, then a peer is cut")
     ping: float = _limit(25.0, "seconds between pings")
     pong: float = _limit(8.0, "seconds that a peer has to answer one")
+    token_bytes: int = _limit(8 * KIB, "a token, in bytes")
+    authenticate_deadline: float = _limit(10.0, "seconds until a token must come, if one is needed")
     header_bytes: int = _limit(16 * KIB, "the header of one HTTP request, in bytes")
     header_deadline: float = _limit(10.0, "seconds until a header must be complete")
     store_deadline: float = _limit(5.0, "seconds that a call waits for the store")

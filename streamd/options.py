@@ -32,6 +32,15 @@ class Options(TypedDict, total=False):
     workers: int
     allow_host: Texts
     allow_origin: Texts
+    allow_anonymous: Texts
+    token_secret: str
+    token_secret_file: str | Path
+    token_key_file: str | Path
+    token_jwks_url: str
+    token_algorithms: Texts
+    token_audience: str
+    token_issuer: str
+    token_leeway: Seconds
     compression: bool
     dashboard: bool
     config: str | Path | None
@@ -64,6 +73,8 @@ class Options(TypedDict, total=False):
     write_deadline: Seconds
     ping: Seconds
     pong: Seconds
+    token_bytes: Size
+    authenticate_deadline: Seconds
     header_bytes: Size
     header_deadline: Seconds
     store_deadline: Seconds

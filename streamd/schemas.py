@@ -63,6 +63,7 @@ _DATA: dict[type[CallError], Schema] = {
         },
         optional=("unknown", "params", "missing", "keys", "key", "reason"),
     ),
+    errors.Unauthorized: record({"reason": {"const": "expired"}}),
     errors.LimitExceeded: record(
         {
             "limit": {"enum": [*Limits.__slots__]},

@@ -168,6 +168,19 @@ _INFO = record(
 )
 
 METHODS: dict[str, Method] = {
+    "authenticate": Method(
+        "Say by a token who calls, and what that one may do; also to renew it.",
+        (Param("token", {"type": "string"}, required=True),),
+        record(
+            {
+                "subject": described("Whom the token names.", nullable({"type": "string"})),
+                "expires": described(
+                    "When it ends, in milliseconds since 1970.", nullable({"type": "integer"})
+                ),
+            }
+        ),
+        needs_peer=True,
+    ),
     "insert": Method(
         "Store an event.",
         (Param("event", ref("Event"), required=True), _optional("id", _INSERT_ID)),

@@ -11,6 +11,7 @@ import orjson
 from streamd.cursor import Chain
 from streamd.event import Keys, draft_event
 from streamd.filters import Filter, parse_filter
+from streamd.guard import Guard
 from streamd.hub import Hub
 from streamd.limits import Limits
 from streamd.log import Draft, Entry, LogState, Page, Run
@@ -263,9 +264,17 @@ class Client:
     def __init__(self, worker: Worker) -> None:
         self.transport = RecordingTransport()
         self.reading: list[bool] = []
-        self.session: Session = worker.session(self.transport.outbox, self.reading.append)
+        self.ended: list[tuple[int, str]] = []
+        """Codes and reasons with which the server closed the connection: one, if any."""
+        self.session: Session = worker.session(
+            self.transport.outbox, self.reading.append, self._end
+        )
         self._number = 0
         self._calls: dict[Any, dict[str, Any]] = {}
+
+    def _end(self, code: int, reason: str) -> None:
+        self.ended.append((code, reason))
+        self.session.close()
 
     def send(self, message: Any) -> None:
         """Send a message: bytes as they are, anything else as JSON."""
@@ -312,11 +321,11 @@ class Client:
 
 @asynccontextmanager
 async def serving(
-    store: Store | None = None, keys: Keys = KEYS, **limits: Any
+    store: Store | None = None, keys: Keys = KEYS, guard: Guard | None = None, **limits: Any
 ) -> AsyncIterator[Worker]:
     """Open a worker, over a memory store if no other is given."""
     stream = Stream("test", keys, Limits(**limits))
-    worker = Worker(store or MemoryStore("memory:", stream), stream)
+    worker = Worker(store or MemoryStore("memory:", stream), stream, guard)
     await worker.open()
     try:
         yield worker

@@ -199,6 +199,8 @@ OTHERWISE: dict[str, Callable[[], Awaitable[None]]] = {
 
 ELSEWHERE = {
     "grants": "tests/test_access.py",
+    "token_bytes": "tests/test_tokens.py",
+    "authenticate_deadline": "tests/test_guard.py",
     "max_age": "tests/stores",
     "insert_id_lifetime": "tests/stores",
     "ping": "tests/test_hub.py, tests/transports",
@@ -261,7 +263,8 @@ def test_the_defaults_are_those_of_the_documents() -> None:
         "connection_filter_values": 20_000, "subscriptions": 100, "backfill": 1_000, "limit": 1_000, "slice": 1_000,
         "end": 10_000, "answer_bytes": 4 << 20, "query_work": 200_000, "calls_in_flight": 128, "window": 100_000,
         "window_bytes": 256 << 20, "outbox_bytes": 256 << 10, "max_events": None, "max_age": None, "drain": 15.0,
-        "write_deadline": 60.0, "ping": 25.0, "pong": 8.0, "header_bytes": 16 << 10, "header_deadline": 10.0,
+        "write_deadline": 60.0, "ping": 25.0, "pong": 8.0, "token_bytes": 8 << 10,
+        "authenticate_deadline": 10.0, "header_bytes": 16 << 10, "header_deadline": 10.0,
         "store_deadline": 5.0, "insert_id_lifetime": 600.0,
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ from streamd.stores.memory import MemoryStore
 from tests.parts import KEYS, Client, serving
 
 POSITIONS = {
+    "authenticate": ("token",),
     "insert": ("event", "id"),
     "insert_many": ("events", "ids"),
     "items": ("filter", "start", "end"),
@@ -36,7 +37,8 @@ BAD_CALLS: list[tuple[str, Any, int, Any]] = [
     ("", {}, -32601, {}),
     ("Insert", {}, -32601, {}),
     ("__init__", {}, -32601, {}),
-    ("authenticate", {}, -32601, {}),
+    ("authenticate", {}, -32602, {"missing": ["token"]}),
+    ("authenticate", {"token": 7}, -32602, {}),
     ("insert", {}, -32602, {"missing": ["event"]}),
     ("insert", [], -32602, {"missing": ["event"]}),
     ("insert", {"id": "a"}, -32602, {"missing": ["event"]}),

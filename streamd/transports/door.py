@@ -14,7 +14,15 @@ from typing import NamedTuple
 
 from streamd.errors import StartupError
 
-__all__ = ["Authority", "Door", "Refusal", "host_allowed", "origin_allowed", "parse_authority"]
+__all__ = [
+    "Authority",
+    "Door",
+    "Refusal",
+    "host_allowed",
+    "is_loopback",
+    "origin_allowed",
+    "parse_authority",
+]
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>.*)", re.DOTALL)
@@ -51,6 +59,14 @@ def parse_authority(text: str) -> Authority | None:
     if port is not None and int(port) > 65535:
         return None
     return Authority(name, None if port is None else int(port))
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a name or address is that of this machine, for nobody else to reach."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def host_allowed(host: str, hosts: frozenset[Authority]) -> bool:

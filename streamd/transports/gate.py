@@ -60,6 +60,7 @@ class Gate:
         self.extensions: list[ServerExtensionFactory] = [Deflate()] if compression else []
         """What may be negotiated with a WebSocket."""
         self.limits: Limits = worker.stream.limits
+        self.guard = worker.guard
         self.turns = worker.turns
         self.keepalive: Keepalive[Drained] = Keepalive(self.limits)
         self.draining = False

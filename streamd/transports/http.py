@@ -12,7 +12,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamd import jsonrpc
-from streamd.errors import CallError, LimitExceeded
+from streamd.access import NOBODY, Access
+from streamd.errors import CallError, LimitExceeded, StoreUnavailable, Unauthorized
+from streamd.transports.cors import Cors
 from streamd.transports.envelope import Envelope, read_envelope
 from streamd.transports.gate import Gate
 from streamd.transports.pages import Page
@@ -34,7 +36,7 @@ def http_app(gate: Gate, pages: Mapping[str, Page]) -> ASGIApp:
             Route("/health/ready", site.ready),
             *(Route(path, page.respond) for path, page in pages.items() if path != "/"),
         ],
-        middleware=[Middleware(_AtTheDoor, gate=gate)],
+        middleware=[Middleware(Cors, door=gate.door), Middleware(_AtTheDoor, gate=gate)],
         exception_handlers={
             HTTPException: _on_http_exception,
             ClientDisconnect: _on_disconnect,
@@ -89,14 +91,30 @@ class _Site:
         if media_type.strip().lower() != _JSON:
             return _error(415, f"Content-Type must be {_JSON}")
         try:
+            access = await self._look(request)
+        except Unauthorized as error:
+            # RFC 6750, section 3: to those who bring no token no error is named.
+            brought = "authorization" in request.headers
+            challenge = 'Bearer error="invalid_token"' if brought else "Bearer"
+            return _refusal(401, error, {"WWW-Authenticate": challenge})
+        except StoreUnavailable as error:
+            return _refusal(503, error, {"Retry-After": "1"})
+        try:
             body = await self._read(request)
         except LimitExceeded as error:
-            return Response(jsonrpc.error_answer(b"null", error), 413, media_type=_JSON)
+            return _refusal(413, error)
         envelope = await self._gate.turns.do(read_envelope, body, self._gate.limits)
         if envelope is not None:
-            return Response(await self._answer(envelope), media_type=_JSON)
-        answer = await self._gate.worker.post(body)
+            return Response(await self._answer(envelope, access), media_type=_JSON)
+        answer = await self._gate.worker.post(body, access)
         return Response(answer, media_type=_JSON) if answer else Response(status_code=204)
+
+    async def _look(self, request: Request) -> Access:
+        """Return what the caller may do, by the token in a header alone: a URL is written to logs."""
+        access = await self._gate.guard.look(request.headers.getlist("authorization"))
+        if access is NOBODY:
+            raise Unauthorized("a token is needed here, as Authorization: Bearer")
+        return access
 
     async def _read(self, request: Request) -> bytes:
         """Read the body; what is too much is counted, not kept."""
@@ -110,9 +128,9 @@ class _Site:
             body += part
         return bytes(body)
 
-    async def _answer(self, envelope: Envelope) -> bytes:
+    async def _answer(self, envelope: Envelope, access: Access) -> bytes:
         try:
-            return envelope.result(await self._gate.worker.call(*envelope.to_call()))
+            return envelope.result(await self._gate.worker.call(*envelope.to_call(), access))
         except CallError as error:
             return envelope.error(error)
 
@@ -123,6 +141,12 @@ def _json(status: int, content: dict[str, str]) -> Response:
 
 def _error(status: int, reason: str) -> Response:
     return _json(status, {"error": reason})
+
+
+def _refusal(status: int, error: CallError, headers: dict[str, str] | None = None) -> Response:
+    """Answer for all calls of a request, which are not looked at."""
+    answer = jsonrpc.error_answer(b"null", error)
+    return Response(answer, status, headers=headers, media_type=_JSON)
 
 
 async def _on_http_exception(request: Request, exc: Exception) -> Response:

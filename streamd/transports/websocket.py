@@ -206,7 +206,8 @@ class WebSocket(asyncio.Protocol):
         self._parser = Protocol(Side.SERVER, max_size=limits.message_bytes, logger=_parser_logger)
         self._parser.extensions = server.extensions
         self._outbox = Outbox(self._transport.write, frame_for(server.extensions))
-        self._session = self._gate.worker.session(self._outbox, self._set_reading)
+        self._session = self._gate.worker.session(self._outbox, self._set_reading, self.close)
+        self._session.take_header(request.headers.get_all("Authorization"))
 
     # Frames.
 
