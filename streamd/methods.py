@@ -4,11 +4,20 @@ import logging
 import time
 from collections.abc import Callable
 from functools import cached_property
+from typing import cast
 
 from streamd import __version__
-from streamd.calls import Answer, Caller, Params, Work
+from streamd.access import NOBODY
+from streamd.calls import Answer, Caller, Conversation, Params, Work
 from streamd.committer import Committer
-from streamd.errors import CallError, InternalError, MethodNotFound
+from streamd.errors import (
+    CallError,
+    InternalError,
+    InvalidParams,
+    MethodNotFound,
+    Unauthorized,
+)
+from streamd.event import kind_of
 from streamd.feeds import Feeds
 from streamd.hub import Hub
 from streamd.inserts import Inserts
@@ -53,6 +62,7 @@ class Methods:
             "history": queries.history,
             "subscribe": feeds.subscribe,
             "unsubscribe": feeds.unsubscribe,
+            "authenticate": self._authenticate,
             "info": self._info,
             "ping": self._ping,
             "rpc.discover": self._discover,
@@ -80,6 +90,8 @@ class Methods:
             method = METHODS.get(call.method)
             if method is None or (method.needs_peer and caller.peer is None):
                 raise MethodNotFound("there is no such method here", methods=self._names(caller))
+            if caller.access is NOBODY and call.method != "authenticate":
+                raise Unauthorized("nothing can be called here before authenticate, with a token")
             work = self._handlers[call.method](caller, method.bind(call.params), answer)
         except CallError as error:
             answer.error(error)
@@ -103,6 +115,14 @@ class Methods:
         except Exception:
             logger.exception("a call of %s failed", method)
             answer.error(InternalError())
+
+    @staticmethod
+    def _authenticate(caller: Caller, params: Params, answer: Answer) -> Work:
+        token = params["token"]
+        if not isinstance(token, str):
+            raise InvalidParams(f"token must be a string, got {kind_of(token)}")
+        # METHODS says that it needs a peer.
+        return cast("Conversation", caller).authenticate(token, answer)
 
     def _info(self, caller: Caller, params: Params, answer: Answer) -> None:
         answer.result(

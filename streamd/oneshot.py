@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from streamd import jsonrpc
-from streamd.access import OPEN, Access
+from streamd.access import Access
 from streamd.errors import CallError
 from streamd.exchange import Exchange, Reply
 from streamd.limits import Limits
@@ -48,7 +48,7 @@ class OneShot:
     peer: Peer | None = None
 
     def __init__(
-        self, methods: Methods, limits: Limits, turns: Turns, access: Access = OPEN
+        self, methods: Methods, limits: Limits, turns: Turns, access: Access
     ) -> None:
         self.access = access
         """What it may do."""

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from streamd import jsonrpc
-from streamd.access import OPEN, Access
-from streamd.errors import InvalidRequest, StoreUnavailable
+from streamd.access import NOBODY, Access
+from streamd.calls import Answer, Work
+from streamd.errors import CallError, InvalidRequest, StoreUnavailable, Unauthorized
 from streamd.exchange import Exchange, Reply
+from streamd.guard import Guard, read_bearer
 from streamd.hub import Hub
 from streamd.limits import Limits
 from streamd.methods import Methods
@@ -18,7 +20,19 @@ from streamd.outbox import Outbox
 from streamd.subscription import Peer
 from streamd.turns import Turns
 
-__all__ = ["Session"]
+__all__ = ["NO_TOKEN_IN_TIME", "TOKEN_EXPIRED", "TOKEN_REFUSED", "TRY_AGAIN_LATER", "Session"]
+
+TOKEN_EXPIRED = 4001
+"""The close code that means: come back with a new token."""
+TOKEN_REFUSED = 4501
+"""The close code that means: this token will not do."""
+TRY_AGAIN_LATER = 1013
+"""The close code that means: it can't be said now whether the token will do."""
+NO_TOKEN_IN_TIME = 4508
+"""The close code that means: a token is needed, and none came."""
+
+_TOKEN_MESSAGE = 2
+"""A message may have so many times the bytes of a token while nothing else is to be said."""
 
 _TASK = 50e-6
 """Seconds that the first step of a call's task takes, roughly: the loop does it after all those that began one."""
@@ -28,12 +42,13 @@ class Session:
     """Answer one peer's messages, and let the hub push to it.
 
     Calls are begun in the order they came. While too many are unanswered, or the peer does not
-    take what it was sent, nothing more is begun and reading stops.
+    take what it was sent, nothing more is begun and reading stops. What comes behind a token waits
+    until that is judged.
     """
 
     __slots__ = (
-        "_backlog", "_calls", "_closed", "_draining", "_hub", "_lane", "_limits", "_methods", "_outbox",
-        "_scheduled", "_set_reading", "_tasks", "_turns", "access", "in_flight", "is_new", "peer",
+        "_backlog", "_calls", "_closed", "_draining", "_end", "_guard", "_hub", "_judging", "_lane", "_limits",
+        "_methods", "_outbox", "_scheduled", "_set_reading", "_tasks", "_turns", "access", "in_flight", "is_new", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -44,15 +59,19 @@ class Session:
         outbox: Outbox,
         set_reading: Callable[[bool], None],
         turns: Turns,
-        access: Access = OPEN,
+        guard: Guard,
+        end: Callable[[int, str], None],
     ) -> None:
+        """Begin; `end` closes the connection with a code and a reason."""
         self._methods = methods
         self._hub = hub
         self._limits = limits
         self._outbox = outbox
         self._set_reading = set_reading
         self._turns = turns
-        self.access = access
+        self._guard = guard
+        self._end = end
+        self.access = guard.newcomer
         """What it may do now."""
         # Most peers never wait for anything: what they would need for it is made when they do.
         self._backlog: deque[bytes] | None = None
@@ -62,12 +81,15 @@ class Session:
         self._scheduled = False
         self._draining = False
         self._closed = False
+        self._judging = False
         self.in_flight = 0
         """Calls that are not answered yet."""
         self.is_new = True
         """Whether none was answered yet: the peer's work stands in the newcomers' line (see Turns)."""
         self.peer: Peer = hub.join(outbox)
         outbox.on_drained = self._drained
+        if guard.required:
+            guard.deadlines.set(self, limits.authenticate_deadline)
 
     # What the transport tells.
 
@@ -102,6 +124,7 @@ class Session:
             return
         self._closed = True
         self._backlog = self._calls = None
+        self._guard.deadlines.forget(self)
         self._outbox.close()
         # When thousands go at once, those who stay do not wait until all are let go of.
         self._turns.add(partial(self._hub.leave, self.peer), new=True)
@@ -112,7 +135,8 @@ class Session:
     # Calls.
 
     def _is_full(self) -> bool:
-        return self.in_flight >= self._limits.calls_in_flight or self._outbox.paused
+        full = self.in_flight >= self._limits.calls_in_flight
+        return full or self._outbox.paused or self._judging
 
     def _drained(self) -> None:
         self._hub.drained(self.peer)
@@ -120,26 +144,30 @@ class Session:
 
     def _schedule(self) -> None:
         waiting = self._backlog is not None or self._calls is not None
-        if waiting and not self._scheduled and not self._outbox.paused:
+        if waiting and not (self._scheduled or self._judging or self._outbox.paused):
             self._scheduled = True
             self._turns.add(self._work_off, new=self.is_new)
 
     def _work_off(self) -> bool:
         """Begin the next of what waits; tell whether the one after it may be begun, too."""
-        if not self._outbox.paused:
+        if not (self._outbox.paused or self._judging):
             if self._calls:
                 self._begin(*self._calls.popleft())
             elif self._backlog and not self._is_full():
                 self._open(self._backlog.popleft())
         more = bool(self._calls or (self._backlog and not self._is_full()))
-        self._scheduled = more and not self._outbox.paused
-        if not more and not self._backlog and not self._closed:
+        self._scheduled = more and not (self._outbox.paused or self._judging)
+        if not self._calls and not self._backlog and not self._closed:
             self._backlog = self._calls = None
             self._set_reading(True)
         return self._scheduled
 
     def _open(self, message: bytes) -> None:
         """Begin the call of a message; those of a batch are begun in turns."""
+        if self.access is NOBODY and len(message) > _TOKEN_MESSAGE * self._limits.token_bytes:
+            error = Unauthorized("come with a token first, in a message of its own")
+            self._outbox.send(jsonrpc.error_answer(b"null", error))
+            return
         incoming = self._methods.parse(message)
         self.in_flight += len(incoming.calls)
         exchange = Exchange(incoming, self._limits.answer_bytes, self._outbox.send, self._settled)
@@ -179,6 +207,83 @@ class Session:
         self.in_flight -= 1
         self.is_new = False
         self._schedule()
+
+    # Tokens.
+
+    def authenticate(self, token: str, answer: Answer) -> Work:
+        """Begin to judge a token: what comes behind it waits until that is done."""
+        self._judging = True
+        return self._authenticate(token, answer)
+
+    async def _authenticate(self, token: str, answer: Answer) -> None:
+        try:
+            access = await self._judge(token)
+        except Unauthorized as error:
+            answer.error(error)
+            self._refuse(error)
+        else:
+            await self._admit(access)
+            answer.result(access.to_json())
+        finally:
+            self._judging = False
+            self._schedule()
+
+    def take_header(self, headers: Sequence[str]) -> None:
+        """Take the token from the handshake's `Authorization` headers: as if it had been called with."""
+        if headers and self._guard.looks:
+            self._judging = True
+            self._spawn(self._take_header(headers))
+
+    async def _take_header(self, headers: Sequence[str]) -> None:
+        try:
+            await self._admit(await self._judge(read_bearer(headers)))
+        except Unauthorized as error:
+            self._refuse(error)
+        except CallError:
+            self._hang_up(TRY_AGAIN_LATER, "the token can't be judged now")
+        finally:
+            self._judging = False
+            self._schedule()
+
+    async def _judge(self, token: str) -> Access:
+        try:
+            return await self._guard.judge(token)
+        except StoreUnavailable:
+            # It did come in time; that it can't be judged is not the peer's fault.
+            if self.access is NOBODY and not self._closed:
+                self._guard.deadlines.set(self, self._limits.authenticate_deadline)
+            raise
+
+    async def _admit(self, access: Access) -> None:
+        """Let it count from now on, for what is subscribed too."""
+        self.access = access
+        left = self._guard.left(access)
+        if self._closed:
+            return
+        if left is None:
+            self._guard.deadlines.forget(self)
+        else:
+            self._guard.deadlines.set(self, left)
+        await self._hub.judge_again(self.peer, access)
+
+    def _refuse(self, error: Unauthorized) -> None:
+        if error.data is not None and error.data.get("reason") == "expired":
+            self._hang_up(TOKEN_EXPIRED, "token expired")
+        else:
+            self._hang_up(TOKEN_REFUSED, "token refused")
+
+    def _hang_up(self, code: int, reason: str) -> None:
+        if not self._closed:
+            self._end(code, reason)
+
+    def expire(self) -> None:
+        """Take note that the time is over: that of the token, or the time for one to come."""
+        if self.access is not NOBODY:
+            self._hang_up(TOKEN_EXPIRED, "token expired")
+        elif self._judging:
+            self._guard.deadlines.set(self, self._limits.authenticate_deadline)
+        else:
+            self._hang_up(NO_TOKEN_IN_TIME, "no token in time")
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from streamd.access import Access
 from streamd.committer import Committer
 from streamd.errors import CallError, StartupError
+from streamd.guard import Guard
 from streamd.hub import Hub
 from streamd.jsonrpc import Call
 from streamd.meters import Cells, Meters
@@ -26,9 +28,18 @@ __all__ = ["Worker"]
 class Worker:
     """Serve one stream from one store, to any number of peers; without sockets."""
 
-    def __init__(self, store: Store, stream: Stream, *, cells: Cells | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        stream: Stream,
+        guard: Guard | None = None,
+        *,
+        cells: Cells | None = None,
+    ) -> None:
         """Put the parts together; `cells` are what it counts in, if others are to see that."""
         self.stream = stream
+        self.guard = Guard(stream.keys, stream.limits) if guard is None else guard
+        """Who may do what."""
         self.meters = Meters(cells, METHODS)
         """What it has counted."""
         self._store = store = MeasuredStore(store, self.meters)
@@ -42,7 +53,7 @@ class Worker:
         self._methods = Methods(stream, self._view, self._hub, self._committer, reads, self.meters)
         self.watch = Watch(self._view, self._hub, self.meters)
         """Whether it can serve."""
-        self._watching: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Open the store, fill the window and follow the tail; raise StartupError."""
@@ -56,18 +67,20 @@ class Worker:
             raise
         self._hub.start()
         self._committer.start()
-        self._watching = [
+        self._tasks = [
             asyncio.create_task(self.watch.look(), name="worker: look"),
             asyncio.create_task(self.watch.beat(), name="worker: beat"),
+            asyncio.create_task(self.guard.deadlines.run(), name="worker: deadlines"),
         ]
         self.watch.ready = True
 
     async def aclose(self) -> None:
         """End everything and close the store; idempotent."""
         self.watch.ready = False
-        for task in self._watching:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._watching, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.guard.aclose()
         await self._committer.aclose()
         await self._hub.aclose()
         await self._view.aclose()
@@ -78,19 +91,37 @@ class Worker:
         """Whether it can serve: the store answers, and the tail moves."""
         return self.watch.ready
 
-    def session(self, outbox: Outbox, set_reading: Callable[[bool], None]) -> Session:
-        """Begin the conversation with a peer that can be pushed to."""
+    def session(
+        self,
+        outbox: Outbox,
+        set_reading: Callable[[bool], None],
+        end: Callable[[int, str], None],
+    ) -> Session:
+        """Begin the conversation with a peer that can be pushed to; see Session."""
         return Session(
-            self._methods, self._hub, self.stream.limits, outbox, set_reading, self.turns
+            self._methods,
+            self._hub,
+            self.stream.limits,
+            outbox,
+            set_reading,
+            self.turns,
+            self.guard,
+            end,
         )
 
-    async def post(self, body: bytes) -> bytes:
-        """Answer a message of a caller that can't be pushed to; nothing if it has only notifications."""
-        return await self._one_shot().post(body)
+    async def post(self, body: bytes, access: Access | None = None) -> bytes:
+        """Answer a message of a caller that can't be pushed to; nothing if it has only notifications.
 
-    async def call(self, method: str, params: dict[str, Any] | list[Any]) -> bytes:
+        Without an access the caller may do what everybody may who has no token.
+        """
+        return await self._one_shot(access).post(body)
+
+    async def call(
+        self, method: str, params: dict[str, Any] | list[Any], access: Access | None = None
+    ) -> bytes:
         """Return the result of one call as JSON, or raise its CallError."""
-        return await self._one_shot().call(Call(method, params, b"0"))
+        return await self._one_shot(access).call(Call(method, params, b"0"))
 
-    def _one_shot(self) -> OneShot:
-        return OneShot(self._methods, self.stream.limits, self.turns)
+    def _one_shot(self, access: Access | None) -> OneShot:
+        access = self.guard.newcomer if access is None else access
+        return OneShot(self._methods, self.stream.limits, self.turns, access)

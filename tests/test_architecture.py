@@ -13,14 +13,14 @@ ROOT = Path(streamd.__file__).parent
 TESTS = Path(__file__).parent
 
 FLOORS = (
-    ("collector", "errors", "types", "logs", "outbox", "systemd", "turns", "units"),
-    ("limits", "cursor", "meters"),
+    ("collector", "deadlines", "errors", "types", "logs", "outbox", "systemd", "turns", "units"),
+    ("limits", "cursor", "meters", "tokens"),
     ("jsonrpc", "log", "schemas"),
-    ("exchange", "signatures"),
+    ("exchange", "jwks", "signatures"),
     ("event", "notifications", "openrpc"),
     ("asyncapi", "columns", "filters"),
-    ("index", "matcher", "stores.base"),
-    ("ledger", "window"),
+    ("access", "index", "matcher", "stores.base"),
+    ("guard", "ledger", "window"),
     ("metrics",),
     ("search", "subscription", "stores", "stores.measured", "stores.placing", "options", "walk"),
     ("view", "moving", "checking", "stores.memory", "stores.redis.*", "stores.sql.*"),
@@ -33,6 +33,7 @@ FLOORS = (
     ("oneshot", "session"),
     ("worker",),
     ("transports.*",),
+    ("rules",),
     ("address", "config"),
     ("application",),
     ("server",),
@@ -44,7 +45,7 @@ FLOORS = (
 
 PURE = (
     "errors", "types", "limits", "cursor", "jsonrpc", "log", "schemas", "signatures", "openrpc", "asyncapi", "event", "notifications", "filters",
-    "columns", "index", "matcher", "window", "exchange", "units",
+    "access", "columns", "index", "matcher", "window", "exchange", "units",
 )  # fmt: skip
 """They do no I/O, know no clock and no chance: values in, values out."""
 
@@ -58,6 +59,7 @@ TECHNOLOGIES = {
     "asyncpg": ("stores.sql",),
     "hiredis": ("stores.redis",),
     "httptools": ("transports",),
+    "jwt": ("tokens",),
     "prometheus_client": ("metrics",),
     "pydantic": ("config",),
     "pydantic_settings": ("config",),
