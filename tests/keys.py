@@ -20,9 +20,13 @@ _MAKE = {
 
 
 @cache
+def _pair(algorithm: str, name: str) -> Any:
+    return _MAKE[algorithm]()
+
+
 def pair(algorithm: str, name: str = "") -> Any:
     """Return a private key; another for each name."""
-    return _MAKE[algorithm]()
+    return _pair(algorithm, name)
 
 
 def private_pem(key: Any) -> bytes:

@@ -168,7 +168,7 @@ async def test_an_integer_out_of_range_is_refused_wherever_it_stands(
 @pytest.mark.parametrize("method", POSITIONS)
 async def test_parameters_may_be_given_by_position_and_optional_ones_as_null(method: str) -> None:
     required = METHODS[method].required
-    given = {"event": {"user": 1}, "events": [], "subscription": 1}
+    given = {"event": {"user": 1}, "events": [], "subscription": 1, "token": "any"}
     async with serving() as worker:
         client = Client(worker)
         if method == "unsubscribe":
