@@ -90,6 +90,11 @@ class Access:
         """Whether anything may be written."""
         return bool(self._grants.write)
 
+    @property
+    def readable(self) -> Filter:
+        """What may be read, whatever is wanted."""
+        return Filter(self._grants.read)
+
     def narrow(self, wanted: Filter) -> Filter:
         """Return what may be read of what is wanted: the same filter if that is all of it.
 

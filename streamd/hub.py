@@ -284,6 +284,7 @@ class Hub:
                 if sub.state is live and sub.cursor <= start and not outbox.paused:
                     outbox.write(frames)
                     sub.entries += entries
+                    sub.size += len(frames)
                 else:
                     plan.count(entries, len(frames), -1)
                     self._leave_out(sub, start)
@@ -305,6 +306,7 @@ class Hub:
                 continue
             joined.append(frames)
             sub.entries += entries
+            sub.size += len(frames)
             size += len(frames)
             if size >= _WRITE_BYTES:
                 peer.outbox.write(b"".join(joined))
@@ -321,6 +323,7 @@ class Hub:
         """Return the frames of what a subscription that is behind is about to be sent."""
         frames = self._fanout.frames(sub, entries)
         sub.entries += len(entries)
+        sub.size += len(frames)
         self._meters.delivered.add(len(entries))
         self._meters.sent_bytes.add(len(frames))
         return frames
@@ -361,6 +364,15 @@ class Hub:
                 self._lose(sub, error)
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
+
+    async def places(self, peer: Peer) -> dict[int, Seq]:
+        """Return up to where each subscription of a connection was sent everything, by its number."""
+        async with self._between_batches:
+            return {
+                sub.number: self._view.position if sub.state is State.LIVE else sub.cursor
+                for sub in peer.subscriptions.values()
+                if sub.placed
+            }
 
     async def say_goodbye(self, peer: Peer, reconnect_after_ms: int) -> None:
         """Tell a connection how far it has got, and that the server stops."""

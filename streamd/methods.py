@@ -18,6 +18,7 @@ from streamd.errors import (
     Unauthorized,
 )
 from streamd.event import kind_of
+from streamd.explanations import Explanations
 from streamd.feeds import Feeds
 from streamd.hub import Hub
 from streamd.inserts import Inserts
@@ -52,6 +53,7 @@ class Methods:
         self._meters = meters or Meters()
         self._now = now
         inserts, queries = Inserts(stream, committer), Queries(stream, view, turns)
+        explanations = Explanations(stream, view, hub)
         feeds = Feeds(stream, view, hub, turns, self._meters)
         self._stream = stream
         self._view = view
@@ -65,6 +67,8 @@ class Methods:
             "authenticate": self._authenticate,
             "info": self._info,
             "ping": self._ping,
+            "explain": explanations.explain,
+            "subscriptions": explanations.subscriptions,
             "rpc.discover": self._discover,
         }
 

@@ -13,6 +13,7 @@ from streamd.errors import (
     LimitExceeded,
     MethodNotFound,
     ParseError,
+    PlaceLost,
     StoreUnavailable,
     Unauthorized,
     UnknownOutcome,
@@ -167,6 +168,54 @@ _INFO = record(
     }
 )
 
+_VERDICT: dict[str, Schema] = {
+    "key": {"type": "string"},
+    "wanted": described("How many values are.", {"type": "integer", "minimum": 0}),
+    "matched": described("Whether the event has one of them.", {"type": "boolean"}),
+}
+_EXPLAINED = record(
+    {
+        "found": described("Whether there is such an entry to be read.", {"type": "boolean"}),
+        "matches": described(
+            "Whether it comes by this filter and these grants.", {"type": "boolean"}
+        ),
+        "keys": described(
+            "Each key of the filter, and what the event has of it.",
+            array(record({**_VERDICT, "values": array({"type": "string"})})),
+        ),
+        "grants": described(
+            "What may be read, of which one grant must match; null is everything.",
+            nullable(array(array(record(_VERDICT)))),
+        ),
+        "entry": ref("Entry"),
+    },
+    optional=("entry",),
+)
+_STANDING = record(
+    {
+        "subscription": ref("Number"),
+        "filter": described(
+            "The values of each key, where they are few; null matches nothing.",
+            nullable(
+                {
+                    "type": "object",
+                    "additionalProperties": record(
+                        {"count": {"type": "integer"}, "values": array({"type": "string"})},
+                        optional=("values",),
+                    ),
+                }
+            ),
+        ),
+        "state": {"enum": ["pending", "behind", "live"]},
+        "cursor": described("All up to here was sent.", nullable(ref("Cursor"))),
+        "lag": described(
+            "Places from there to the newest.", {"type": ["integer", "null"], "minimum": 0}
+        ),
+        "entries": described("Sent as events.", {"type": "integer", "minimum": 0}),
+        "bytes": described("Their frames.", {"type": "integer", "minimum": 0}),
+    }
+)
+
 METHODS: dict[str, Method] = {
     "authenticate": Method(
         "Say by a token who calls, and what that one may do; also to renew it.",
@@ -226,6 +275,18 @@ METHODS: dict[str, Method] = {
         (Param("subscription", {"type": "integer", "minimum": 0}, required=True),),
         {"const": True},
         (UnknownSubscription,),
+        needs_peer=True,
+    ),
+    "explain": Method(
+        "Tell key by key why an entry or an event does or does not match.",
+        (_FILTER, _optional("cursor", ref("Cursor")), _optional("event", ref("Event"))),
+        _EXPLAINED,
+        (Forbidden, PlaceLost),
+    ),
+    "subscriptions": Method(
+        "Tell how far the subscriptions of this connection are.",
+        (),
+        array(_STANDING),
         needs_peer=True,
     ),
     "info": Method("Tell about the server.", (), _INFO),

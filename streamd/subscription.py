@@ -38,6 +38,7 @@ class Subscription:
         "number",
         "peer",
         "promised",
+        "size",
         "state",
         "wanted",
     )
@@ -56,6 +57,8 @@ class Subscription:
         """Everything up to here was sent; while LIVE: when it became so, and everything since."""
         self.entries = 0
         """Entries written to it as events."""
+        self.size = 0
+        """The bytes of their frames."""
         self.promised = False
         """Whether the peer was told to wait for a `progress` with `live: true`."""
         self.lost: CallError | None = None

@@ -28,7 +28,7 @@ FLOORS = (
     ("fanout",),
     ("hub", "calls"),
     ("inserts", "measured", "queries", "watch"),
-    ("feeds",),
+    ("explanations", "feeds"),
     ("methods",),
     ("oneshot", "session"),
     ("worker",),

@@ -21,6 +21,8 @@ POSITIONS = {
     "history": ("filter", "before", "limit"),
     "subscribe": ("filter", "backfill", "after"),
     "unsubscribe": ("subscription",),
+    "explain": ("filter", "cursor", "event"),
+    "subscriptions": (),
     "info": (),
     "ping": (),
     "rpc.discover": (),
@@ -177,7 +179,8 @@ async def test_parameters_may_be_given_by_position_and_optional_ones_as_null(met
         await client.call(method, values)
         if method != "unsubscribe":
             await client.call(method, dict(zip(POSITIONS[method], values, strict=True)))
-            await client.call(method, values[: len(required)])
+            if method != "explain":  # which needs one of two
+                await client.call(method, values[: len(required)])
 
 
 async def test_a_defect_is_an_internal_error_without_its_cause(

@@ -15,10 +15,12 @@ from streamd.cursor import Chain
 from streamd.notifications import NOTIFICATIONS
 from streamd.signatures import METHODS
 from tests.harness import CLOSE, TEXT, Peer, frame, running, websocket
+from tests.keys import SECRET, token
 from tests.parts import Rig, ScriptedStore, rig
 from tests.traffic import Traffic, check_answer, check_notification
 
 CALLS: dict[str, list[Any]] = {
+    "authenticate": [{"token": "$token"}, ["$token"]],
     "insert": [{"event": {"user": 291, "tags": ["a", None]}, "id": "one"}, [{"user": 23}]],
     "insert_many": [{"events": [{"user": 1}, {}], "ids": [None, "two"]}, {"events": []}],
     "items": [{}, {"filter": {"user": [291, "23"]}, "start": 0, "end": 5}, [None, 1, 2]],
@@ -30,6 +32,12 @@ CALLS: dict[str, list[Any]] = {
         {"after": Chain("zzzzzzzz").cursor(3)},
     ],
     "unsubscribe": [{"subscription": 1}, [2]],
+    "explain": [
+        {"filter": {"user": [1, 2], "kind": []}, "cursor": "$cursor"},
+        {"cursor": Chain("zzzzzzzz").cursor(0), "event": None, "filter": None},
+        {"event": {"user": 291, "tags": ["a"]}},
+    ],
+    "subscriptions": [None, []],
     "info": [None, {}],
     "ping": [None],
     "rpc.discover": [None],
@@ -49,13 +57,14 @@ async def test_a_conversation_is_as_the_documents_say() -> None:
     async with AsyncExitStack() as stack:
         server = AsyncExitStack()
         peer = await stack.enter_async_context(
-            websocket(await server.enter_async_context(running()))
+            websocket(await server.enter_async_context(running(token_secret=SECRET)))
         )
-        cursor = None
+        cursor, pass_ = None, token({"read": [{}], "write": [{}]})
         for number, (method, params) in enumerate(
             (method, params) for method, several in CALLS.items() for params in several
         ):
             text = orjson.dumps(params).replace(b'"$cursor"', orjson.dumps(cursor))
+            text = text.replace(b"$token", pass_.encode())
             call = {"jsonrpc": "2.0", "id": number, "method": method, "params": orjson.loads(text)}
             if params is None:
                 del call["params"]
