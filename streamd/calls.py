@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from streamd.access import Access
 from streamd.errors import CallError, InvalidParams
 from streamd.event import kind_of
+from streamd.rates import Rates
 from streamd.subscription import Peer
 
 __all__ = ["Answer", "Caller", "Conversation", "Params", "Work", "integer"]
@@ -46,6 +47,10 @@ class Caller(Protocol):
     @property
     def access(self) -> Access:
         """What the caller may do now."""
+
+    @property
+    def rates(self) -> Rates | None:
+        """What holds the caller to the rates that are set; None if none is."""
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Wait until this caller may be given one more large answer."""

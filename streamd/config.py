@@ -108,6 +108,8 @@ def _setting_type(name: str, declared: Any) -> Any:
         if name.endswith("_bytes"):
             units = Field(examples=["64KiB", "1MiB"])
             number = Annotated[number, units, BeforeValidator(read_size)]
+    elif name.endswith("_per_second"):
+        number = Annotated[float, Field(gt=0, allow_inf_nan=False)]
     else:
         seconds = Field(gt=0, allow_inf_nan=False, examples=["90s", "15m", "12h", "30d"])
         number = Annotated[float, seconds, BeforeValidator(read_duration)]

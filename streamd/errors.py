@@ -13,13 +13,13 @@
         ├── Unauthorized          -32001  no token, or none that is valid
         ├── Forbidden             -32002  the token does not allow it
         ├── LimitExceeded         -32004
+        ├── RateLimited           -32005
         ├── UnknownSubscription   -32006
         ├── PlaceLost             -32007  a cursor that can't be kept
         ├── UnknownOutcome        -32010  an insert that may or may not have happened
         └── StoreUnavailable      -32011
 
 The codes -32700 … -32603 are those of JSON-RPC 2.0, section 5.1; the others lie in its range for servers.
-Reserved: -32005 rate limited.
 """
 
 from typing import Any, ClassVar, Literal
@@ -35,6 +35,7 @@ __all__ = [
     "MethodNotFound",
     "ParseError",
     "PlaceLost",
+    "RateLimited",
     "StartupError",
     "StoreUnavailable",
     "StreamdError",
@@ -139,6 +140,20 @@ class LimitExceeded(CallError):
     def __init__(self, limit: str, maximum: int, got: int) -> None:
         super().__init__(
             f"{limit} is limited to {maximum}, got {got}", limit=limit, max=maximum, got=got
+        )
+
+
+class RateLimited(CallError):
+    """Calls or events come faster than a documented limit allows; nothing was done."""
+
+    code = -32005
+
+    def __init__(self, limit: str, maximum: float, retry_after_ms: int) -> None:
+        super().__init__(
+            f"{limit} is limited to {maximum:g}; come again in {retry_after_ms} ms",
+            limit=limit,
+            max=maximum,
+            retry_after_ms=retry_after_ms,
         )
 
 

@@ -21,6 +21,8 @@ class Inserts:
         self._committer = committer
 
     def insert(self, caller: Caller, params: Params, answer: Answer) -> None:
+        if caller.rates is not None:
+            caller.rates.take_events(1)
         draft = self._draft(caller, params["event"], params.get("id"))
 
         def done(chain: Chain, verdict: Verdict) -> None:
@@ -60,6 +62,8 @@ class Inserts:
             raise InvalidParams(
                 f"there must be as many ids as events, got {len(ids)} for {len(events)}"
             )
+        if caller.rates is not None:
+            caller.rates.take_events(len(events))
         return [self._draft(caller, event, ident) for event, ident in zip(events, ids, strict=True)]
 
 

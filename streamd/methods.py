@@ -91,6 +91,8 @@ class Methods:
         """
         answer = MeasuredAnswer(answer, call.method, self._meters, self._now)
         try:
+            if caller.rates is not None:
+                caller.rates.take_call()
             method = METHODS.get(call.method)
             if method is None or (method.needs_peer and caller.peer is None):
                 raise MethodNotFound("there is no such method here", methods=self._names(caller))

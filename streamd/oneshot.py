@@ -11,6 +11,7 @@ from streamd.errors import CallError
 from streamd.exchange import Exchange, Reply
 from streamd.limits import Limits
 from streamd.methods import Methods
+from streamd.rates import Rates
 from streamd.subscription import Peer
 from streamd.turns import Turns
 
@@ -48,10 +49,17 @@ class OneShot:
     peer: Peer | None = None
 
     def __init__(
-        self, methods: Methods, limits: Limits, turns: Turns, access: Access
+        self,
+        methods: Methods,
+        limits: Limits,
+        turns: Turns,
+        access: Access,
+        rates: Rates | None = None,
     ) -> None:
         self.access = access
         """What it may do."""
+        self.rates = rates
+        """What holds it to the rates that are set."""
         self._methods = methods
         self._limits = limits
         self._turns = turns
@@ -68,6 +76,8 @@ class OneShot:
     async def post(self, body: bytes) -> bytes:
         """Return the answer to a message; nothing if it has only notifications."""
         incoming = await self._turns.do(self._methods.parse, body)
+        if self.rates is not None:
+            self.rates.take_faults(len(incoming.faults))
         sent: list[bytes] = []
         answered = asyncio.Semaphore(0)
         exchange = Exchange(incoming, self._limits.answer_bytes, sent.append, answered.release)

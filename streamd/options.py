@@ -64,6 +64,10 @@ class Options(TypedDict, total=False):
     answer_bytes: Size
     query_work: int
     calls_in_flight: int
+    calls_per_second: float | None
+    events_per_second: float | None
+    burst: Seconds
+    refusals: int
     window: int
     window_bytes: Size
     outbox_bytes: Size

@@ -71,6 +71,13 @@ _DATA: dict[type[CallError], Schema] = {
             "got": {"type": "number"},
         }
     ),
+    errors.RateLimited: record(
+        {
+            "limit": {"enum": ["calls_per_second", "events_per_second"]},
+            "max": {"type": "number"},
+            "retry_after_ms": _COUNT,
+        }
+    ),
     errors.UnknownSubscription: record({"subscription": _COUNT}),
     errors.PlaceLost: record({"reason": _PLACE_LOST}),
     errors.StoreUnavailable: record({"retry_after_ms": _COUNT}),

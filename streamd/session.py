@@ -17,13 +17,23 @@ from streamd.hub import Hub
 from streamd.limits import Limits
 from streamd.methods import Methods
 from streamd.outbox import Outbox
+from streamd.rates import Rates
 from streamd.subscription import Peer
 from streamd.turns import Turns
 
-__all__ = ["NO_TOKEN_IN_TIME", "TOKEN_EXPIRED", "TOKEN_REFUSED", "TRY_AGAIN_LATER", "Session"]
+__all__ = [
+    "NO_TOKEN_IN_TIME",
+    "TOKEN_EXPIRED",
+    "TOKEN_REFUSED",
+    "TOO_MANY",
+    "TRY_AGAIN_LATER",
+    "Session",
+]
 
 TOKEN_EXPIRED = 4001
 """The close code that means: come back with a new token."""
+TOO_MANY = 4029
+"""The close code that means: too many calls came too soon; come back later."""
 TOKEN_REFUSED = 4501
 """The close code that means: this token will not do."""
 TRY_AGAIN_LATER = 1013
@@ -48,7 +58,7 @@ class Session:
 
     __slots__ = (
         "_backlog", "_calls", "_closed", "_draining", "_end", "_guard", "_hub", "_judging", "_lane", "_limits",
-        "_methods", "_outbox", "_scheduled", "_set_reading", "_tasks", "_turns", "access", "in_flight", "is_new", "peer",
+        "_methods", "_outbox", "_scheduled", "_set_reading", "_tasks", "_turns", "access", "in_flight", "is_new", "peer", "rates",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +71,7 @@ class Session:
         turns: Turns,
         guard: Guard,
         end: Callable[[int, str], None],
+        rates: Rates | None = None,
     ) -> None:
         """Begin; `end` closes the connection with a code and a reason."""
         self._methods = methods
@@ -73,6 +84,8 @@ class Session:
         self._end = end
         self.access = guard.newcomer
         """What it may do now."""
+        self.rates = rates
+        """What holds it to the rates that are set."""
         # Most peers never wait for anything: what they would need for it is made when they do.
         self._backlog: deque[bytes] | None = None
         self._calls: deque[tuple[jsonrpc.Call, Exchange]] | None = None
@@ -167,10 +180,15 @@ class Session:
         if self.access is NOBODY and len(message) > _TOKEN_MESSAGE * self._limits.token_bytes:
             error = Unauthorized("come with a token first, in a message of its own")
             self._outbox.send(jsonrpc.error_answer(b"null", error))
+            self._blame(1)
             return
         incoming = self._methods.parse(message)
         self.in_flight += len(incoming.calls)
         exchange = Exchange(incoming, self._limits.answer_bytes, self._outbox.send, self._settled)
+        if incoming.faults:
+            self._blame(len(incoming.faults))
+        if self._closed:
+            return
         if not incoming.batch:
             for call in incoming.calls:
                 self._begin(call, exchange)
@@ -191,6 +209,15 @@ class Session:
         if work is not None:
             self._turns.spend(_TASK)
             self._spawn(work)
+        if self.rates is not None and self.rates.barred():
+            self._hang_up(TOO_MANY, "too many calls")
+
+    def _blame(self, faults: int) -> None:
+        """Count what was no call as if it had been some."""
+        if self.rates is not None:
+            self.rates.take_faults(faults)
+            if self.rates.barred():
+                self._hang_up(TOO_MANY, "too many calls")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if self._tasks is None:

@@ -14,6 +14,7 @@ from streamd.errors import (
     MethodNotFound,
     ParseError,
     PlaceLost,
+    RateLimited,
     StoreUnavailable,
     Unauthorized,
     UnknownOutcome,
@@ -34,6 +35,7 @@ _ANY_CALL: tuple[type[CallError], ...] = (
     InternalError,
     Unauthorized,
     LimitExceeded,
+    RateLimited,
     StoreUnavailable,
 )
 """The errors that every method may have: its answer may be too large, or the server about to stop."""

@@ -1,6 +1,7 @@
 """One worker's parts, put together: store, view, hub, committer, methods."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from streamd.meters import Cells, Meters
 from streamd.methods import Methods
 from streamd.oneshot import OneShot
 from streamd.outbox import Outbox
+from streamd.rates import Pace, Rates
 from streamd.session import Session
 from streamd.signatures import METHODS
 from streamd.stores.base import Store, Stream
@@ -43,6 +45,8 @@ class Worker:
         self.meters = Meters(cells, METHODS)
         """What it has counted."""
         self._store = store = MeasuredStore(store, self.meters)
+        self.pace = Pace(stream.limits, time.monotonic)
+        """How much those who call may call."""
         self.turns = Turns()
         """For what peers send: who inserts does not wait behind those who search."""
         reads = Turns()
@@ -107,21 +111,28 @@ class Worker:
             self.turns,
             self.guard,
             end,
+            self.pace.begin(),
         )
 
-    async def post(self, body: bytes, access: Access | None = None) -> bytes:
+    async def post(
+        self, body: bytes, access: Access | None = None, rates: Rates | None = None
+    ) -> bytes:
         """Answer a message of a caller that can't be pushed to; nothing if it has only notifications.
 
         Without an access the caller may do what everybody may who has no token.
         """
-        return await self._one_shot(access).post(body)
+        return await self._one_shot(access, rates).post(body)
 
     async def call(
-        self, method: str, params: dict[str, Any] | list[Any], access: Access | None = None
+        self,
+        method: str,
+        params: dict[str, Any] | list[Any],
+        access: Access | None = None,
+        rates: Rates | None = None,
     ) -> bytes:
         """Return the result of one call as JSON, or raise its CallError."""
-        return await self._one_shot(access).call(Call(method, params, b"0"))
+        return await self._one_shot(access, rates).call(Call(method, params, b"0"))
 
-    def _one_shot(self, access: Access | None) -> OneShot:
+    def _one_shot(self, access: Access | None, rates: Rates | None) -> OneShot:
         access = self.guard.newcomer if access is None else access
-        return OneShot(self._methods, self.stream.limits, self.turns, access)
+        return OneShot(self._methods, self.stream.limits, self.turns, access, rates)

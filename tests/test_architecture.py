@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent
 FLOORS = (
     ("collector", "deadlines", "errors", "types", "logs", "outbox", "systemd", "turns", "units"),
     ("limits", "cursor", "meters", "tokens"),
-    ("jsonrpc", "log", "schemas"),
+    ("jsonrpc", "log", "rates", "schemas"),
     ("exchange", "jwks", "signatures"),
     ("event", "notifications", "openrpc"),
     ("asyncapi", "columns", "filters"),
@@ -45,7 +45,7 @@ FLOORS = (
 
 PURE = (
     "errors", "types", "limits", "cursor", "jsonrpc", "log", "schemas", "signatures", "openrpc", "asyncapi", "event", "notifications", "filters",
-    "access", "columns", "index", "matcher", "window", "exchange", "units",
+    "access", "rates", "columns", "index", "matcher", "window", "exchange", "units",
 )  # fmt: skip
 """They do no I/O, know no clock and no chance: values in, values out."""
 

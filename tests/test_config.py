@@ -230,9 +230,18 @@ def test_options_are_the_settings_with_types() -> None:
     limits = get_type_hints(Limits)
     for name in LIMITS:
         size = Size if name.endswith("_bytes") else int
-        kinds = {int: size, float: Seconds, int | None: size | None, float | None: Seconds | None}
+        time = float if name.endswith("_per_second") else Seconds
+        kinds = {int: size, float: time, int | None: size | None, float | None: time | None}
         assert hints[name] == kinds[limits[name]], name
     assert hints["keys"] == hints["allow_host"] == options.Texts
+
+
+def test_a_rate_is_a_number_without_a_unit() -> None:
+    assert load_settings(calls_per_second="2.5").calls_per_second == 2.5
+    assert load_settings(calls_per_second="none").calls_per_second is None
+    for wrong in ("15m", 0, -1, "inf"):
+        with pytest.raises(StartupError, match="must be a number above 0 or none"):
+            load_settings(calls_per_second=wrong)
 
 
 def memory_of(stream: Stream) -> Store:

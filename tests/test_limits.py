@@ -134,6 +134,52 @@ async def calls_in_flight() -> None:
             assert "result" in await client.answer(ident)
 
 
+async def at_a_rate(name: str, calls: list[Call], over: Call) -> None:
+    """See that what a rate allows within a burst is done, and the next is not: three in 1,000 s."""
+    async with serving(**{name: 0.003}, burst=1_000) as worker:
+        for client in (Client(worker), Client(worker)):
+            for call in calls:
+                await client.call(*call)
+            error = await client.fail(*over)
+            assert error["code"] == -32005
+            assert 300_000 < error["data"].pop("retry_after_ms") <= 1_000_000
+            assert error["data"] == {"limit": name, "max": 0.003}
+            assert client.ended == []
+
+
+INSERT: Call = ("insert", {"event": {}})
+
+
+async def calls_per_second() -> None:
+    await at_a_rate("calls_per_second", [INSERT, ("ping", None), INSERT], ("info", None))
+
+
+async def events_per_second() -> None:
+    two: Call = ("insert_many", {"events": [{}, {}]})
+    await at_a_rate("events_per_second", [two, ("ping", None), INSERT], INSERT)
+    await at_a_rate("events_per_second", [INSERT, INSERT], two)
+
+
+async def burst() -> None:
+    for seconds, number in ((1, 1), (1_000, 3), (2_000, 6)):
+        async with serving(calls_per_second=0.003, burst=seconds) as worker:
+            client = Client(worker)
+            for _ in range(number):
+                await client.call("ping")
+            await client.fail("ping")
+
+
+async def refusals() -> None:
+    async with serving(calls_per_second=0.001, burst=1_000, refusals=3) as worker:
+        client = Client(worker)
+        await client.call("ping")
+        for _ in range(3):
+            assert (await client.fail("ping"))["code"] == -32005
+        assert client.ended == []
+        assert (await client.fail("ping"))["code"] == -32005
+        assert client.ended == [(4029, "too many calls")]
+
+
 async def windows(**limits: Any) -> View:
     async with MemoryStore("memory:", Stream("test", KEYS, Limits())) as store:
         view = View(store, Limits(**limits))
@@ -190,6 +236,10 @@ OTHERWISE: dict[str, Callable[[], Awaitable[None]]] = {
     "batch": batches,
     "keys": keys,
     "calls_in_flight": calls_in_flight,
+    "calls_per_second": calls_per_second,
+    "events_per_second": events_per_second,
+    "burst": burst,
+    "refusals": refusals,
     "window": window,
     "window_bytes": window_bytes,
     "max_events": max_events,
@@ -261,7 +311,8 @@ def test_the_defaults_are_those_of_the_documents() -> None:
         "message_bytes": 1 << 20, "event_bytes": 64 << 10, "nesting": 64, "keys": 16, "event_terms": 64,
         "value_bytes": 512, "insert_id_bytes": 128, "grants": 64, "insert_many": 1_000, "batch": 100, "filter_values": 10_000,
         "connection_filter_values": 20_000, "subscriptions": 100, "backfill": 1_000, "limit": 1_000, "slice": 1_000,
-        "end": 10_000, "answer_bytes": 4 << 20, "query_work": 200_000, "calls_in_flight": 128, "window": 100_000,
+        "end": 10_000, "answer_bytes": 4 << 20, "query_work": 200_000, "calls_in_flight": 128, "calls_per_second": None, "events_per_second": None, "burst": 10.0,
+        "refusals": 1_000, "window": 100_000,
         "window_bytes": 256 << 20, "outbox_bytes": 256 << 10, "max_events": None, "max_age": None, "drain": 15.0,
         "write_deadline": 60.0, "ping": 25.0, "pong": 8.0, "token_bytes": 8 << 10,
         "authenticate_deadline": 10.0, "header_bytes": 16 << 10, "header_deadline": 10.0,

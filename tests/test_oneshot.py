@@ -31,6 +31,23 @@ async def test_a_post_is_answered_like_a_message() -> None:
         assert [event["user"] for event in reversed(items)] == list(range(10))
 
 
+async def test_posts_that_share_their_rates_are_held_to_them_together() -> None:
+    async with serving(calls_per_second=0.003, burst=1_000, refusals=2) as worker:
+        rates, body = worker.pace.begin(), orjson.dumps([call(1), call(2)])
+        assert rates is not None
+        codes = []
+        for _ in range(2):
+            answers = orjson.loads(await worker.post(body, rates=rates))
+            codes += [
+                a.get("error", {}).get("code") for a in sorted(answers, key=lambda a: a["id"])
+            ]
+        assert codes == [None, None, None, -32005]
+        await worker.post(b"{", rates=rates)
+        assert not rates.barred()
+        await worker.post(b"{", rates=rates)
+        assert rates.barred()
+
+
 @pytest.mark.parametrize("method", ["subscribe", "unsubscribe", "authenticate"])
 async def test_what_needs_a_connection_is_no_method_of_a_post(method: str) -> None:
     async with serving() as worker:

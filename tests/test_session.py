@@ -221,6 +221,21 @@ async def test_one_peer_does_not_keep_another_waiting() -> None:
 # Ending.
 
 
+@pytest.mark.parametrize(
+    "message",
+    [b"nonsense", call(1, "no such"), [call(n) for n in range(9)], [7, 8, 9], note("ping")],
+)
+async def test_who_is_refused_too_often_is_sent_away_whatever_he_sent(message: Any) -> None:
+    async with serving(calls_per_second=0.001, burst=1_000, refusals=5) as worker:
+        client = Client(worker)
+        other = Client(worker)
+        for _ in range(20):
+            client.send(message)
+        await turns()
+        assert client.ended == [(4029, "too many calls")]
+        assert await other.call("ping") == "pong"
+
+
 async def test_after_close_nothing_is_left_and_nothing_is_begun() -> None:
     store = GatedStore()
     async with serving(store) as worker:
