@@ -65,12 +65,8 @@ export const PING_TIMEOUT = 8_000; // milliseconds
  */
 export function connect(url, options = {}) {
   const environment = { ...here(), ...options.environment };
-  const client = new Client(websocketUrl(url, environment.page.location?.href), {
-    ...options,
-    environment,
-  });
-  client.start();
-  return client;
+  const base = environment.page.location?.href;
+  return new Client(websocketUrl(url, base), { ...options, environment });
 }
 
 /**
@@ -128,15 +124,11 @@ export class Client {
     });
     this.#caller = new Caller(this.#link, environment);
     this.#wakeups = new Wakeups(environment.page, () => this.#link.wake());
-  }
-
-  // Life.
-
-  /** Begin to connect; calls wait for the connection. `connect` has done it. */
-  start() {
     this.#wakeups.start();
     this.#link.start();
   }
+
+  // Life.
 
   /** Close the connection; every waiting call and feed gets `ClientClosed`. Idempotent. */
   close() {
