@@ -87,7 +87,7 @@ class Backoff:
         """
         Return the seconds to wait now that the connection was lost or could not be opened.
         """
-        if self._was_stable():
+        if self.stable:
             self._attempt = 0
         self._opened_at = None
         if self._told is not None:
@@ -96,7 +96,9 @@ class Backoff:
         self._attempt += 1
         return self._delay(self._attempt - 1)
 
-    def _was_stable(self) -> bool:
+    @property
+    def stable(self) -> bool:
+        """Whether the connection that is open, or was the last, has lasted long enough."""
         if self._opened_at is None:
             return False
         return self._clock() - self._opened_at >= self._stable_after

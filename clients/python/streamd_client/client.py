@@ -13,6 +13,7 @@ from streamd_client.link import Link
 from streamd_client.methods import Call
 from streamd_client.protocol import MESSAGE_BYTES, encode_call
 from streamd_client.subscription import Subscription
+from streamd_client.tokens import AsyncTokens, Token
 from streamd_client.values import (
     Event,
     Filter,
@@ -39,6 +40,7 @@ def connect(
     ping_timeout: float = 8.0,
     backoff: Callable[[int], float] = full_jitter,
     compression: bool = False,
+    token: Token | None = None,
 ) -> "Client":
     """
     Return a client for `async with`; it connects in the background and again whenever it must.
@@ -53,6 +55,9 @@ def connect(
         backoff: Maps the number of the failed attempt (0, 1, 2 …) to the seconds before the next.
         compression: Whether to compress what is sent and ask the server for the same: fewer bytes
             for more time of the processor.
+        token: Says who calls, where the server wants to know: a text, or a function or coroutine
+            function that returns one. It is called before the first connection, and again when the
+            token is refused or has expired; if the new one is refused at once, the client stops.
 
     Raises:
         ValueError: `url` is no such URL.
@@ -64,6 +69,8 @@ def connect(
         ping_interval=ping_interval,
         ping_timeout=ping_timeout,
         compression=compression,
+        tokens=None if token is None else AsyncTokens(token, timeout=timeout),
+        timeout=timeout,
     )
     return Client(link, timeout=timeout)
 

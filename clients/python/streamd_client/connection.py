@@ -159,7 +159,7 @@ class Connection:
         self._ping_timeout = ping_timeout
         self._unsent: OrderedDict[int | str, bytes] = OrderedDict()
         self._work = asyncio.Event()
-        self._dead = False
+        self._abandoned: StreamdError | None = None
 
     def send(self, id: int | str, frame: bytes) -> None:
         """
@@ -173,6 +173,13 @@ class Connection:
         Forget a queued frame, if it is not written yet.
         """
         self._unsent.pop(id, None)
+
+    def abandon(self, error: StreamdError) -> None:
+        """
+        End it at once; `run` returns the error.
+        """
+        self._abandoned = error
+        self._socket.transport.abort()
 
     async def run(self) -> StreamdError:
         """
@@ -231,8 +238,8 @@ class Connection:
             if quiet < self._ping_interval:
                 await asyncio.sleep(self._ping_interval - quiet)
             elif not await self._answers():
-                self._dead = True
-                self._socket.transport.abort()
+                silence = "nothing was heard from the server, not even after a ping"
+                self.abandon(ConnectionLost(silence))
                 return
 
     async def _answers(self) -> bool:
@@ -247,8 +254,8 @@ class Connection:
         return False
 
     def _ending(self, exc: ConnectionClosed) -> StreamdError:
-        if self._dead:
-            return ConnectionLost("nothing was heard from the server, not even after a ping")
+        if self._abandoned is not None:
+            return self._abandoned
         frame = exc.rcvd or exc.sent
         if frame is None:
             return ConnectionLost(str(exc.__cause__ or "it broke off without a close frame"))

@@ -115,7 +115,7 @@ class Http:
         self._closed = True
         self._pool.close()
 
-    def post(self, body: bytes, seconds: float) -> Reply:
+    def post(self, body: bytes, seconds: float, token: str | None = None) -> Reply:
         """
         Send a request and return its answer, whatever its status, within so many seconds.
 
@@ -131,7 +131,7 @@ class Http:
         if self._closed:
             raise ClientClosed
         try:
-            return self._exchange(body, seconds)
+            return self._exchange(body, seconds, token)
         except ClosedPoolError:
             raise ClientClosed from None
         except ConnectTimeoutError as exc:
@@ -141,13 +141,14 @@ class Http:
         except HTTPError as exc:
             raise ConnectionLost(_why(exc)) from exc
 
-    def _exchange(self, body: bytes, seconds: float) -> Reply:
+    def _exchange(self, body: bytes, seconds: float, token: str | None) -> Reply:
         deadline = self._clock() + seconds
+        bearer = {} if token is None else {"Authorization": f"Bearer {token}"}
         response = self._pool.urlopen(
             "POST",
             self._uri.resource_name,
             body,
-            self._headers,
+            self._headers | bearer,
             retries=False,  # and so no redirects
             timeout=Timeout(total=seconds),
             preload_content=False,

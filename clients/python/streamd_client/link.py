@@ -2,7 +2,8 @@
 The lasting link to a server: one connection after another, and what must survive in between.
 
 Calls without an answer are sent again, in their old order, when a new connection is open; each
-subscriber is told and asks anew by itself. One task lives here (`_run`); whoever calls waits on
+subscriber is told and asks anew by itself. Where there is a token it comes first, and a connection
+counts as open when the server has taken it. One task lives here (`_run`); whoever calls waits on
 a future of his own. Everything that comes in is handled in plain functions, so that an answer
 and the pushes behind it are seen in the order of the wire.
 """
@@ -17,8 +18,11 @@ from streamd_client.connection import Connection, open_socket
 from streamd_client.errors import (
     ClientClosed,
     ConnectionLost,
+    ConnectionRejected,
+    MethodNotFound,
     RpcError,
     StreamdError,
+    Unauthorized,
     Unreachable,
 )
 from streamd_client.protocol import (
@@ -30,9 +34,16 @@ from streamd_client.protocol import (
     Push,
     Shutdown,
 )
+from streamd_client.tokens import AsyncTokens
 from streamd_client.values import Entry
 
 __all__ = ["Link", "Subscriber"]
+
+
+TOKEN_EXPIRED = 4001
+"""The close code that means: come back with a new token."""
+TOKEN_REFUSED = 4501
+"""The close code that means: this token will not do."""
 
 
 class Subscriber(Protocol):
@@ -66,6 +77,8 @@ class Link:
         ping_interval: Seconds of silence after which a connection is tried.
         ping_timeout: Seconds it then has to show a sign of life.
         compression: Whether to ask for it.
+        tokens: Where tokens come from; None if there are none.
+        timeout: Seconds that the server has to take one.
     """
 
     def __init__(
@@ -77,6 +90,8 @@ class Link:
         ping_interval: float,
         ping_timeout: float,
         compression: bool,
+        tokens: AsyncTokens | None = None,
+        timeout: float = 10.0,
     ) -> None:
         self._url = url
         self._compression = compression
@@ -86,7 +101,14 @@ class Link:
         self._calls = Calls(message_bytes)
         self._subscribers: dict[Subscriber, None] = {}
         self._routes: dict[int, Subscriber] = {}
+        self._tokens = tokens
+        self._timeout = timeout
         self._connection: Connection | None = None
+        """The one that is open."""
+        self._attempted: Connection | None = None
+        """The one that is, or is about to be."""
+        self._patience: asyncio.TimerHandle | None = None
+        """Runs while the server looks at the token."""
         self._task: asyncio.Task[None] | None = None
         self._end: StreamdError | None = None
         self._trouble: ConnectionLost | None = None
@@ -131,8 +153,10 @@ class Link:
             self._stop(ending)
 
     async def _connect_again_and_again(self) -> StreamdError:
-        while isinstance(ending := await self._attempt(), ConnectionLost):
+        while isinstance(ending := self._judge(await self._attempt()), ConnectionLost):
             self._trouble = ending
+            if self._tokens is not None and ending.code == TOKEN_EXPIRED:
+                self._tokens.drop()
             if not isinstance(ending, Unreachable):
                 self._loss = ending
             await asyncio.sleep(self._backoff.next())
@@ -141,6 +165,7 @@ class Link:
     async def _attempt(self) -> StreamdError:
         """Hold one connection as long as it lasts; return why it ended."""
         try:
+            token = None if self._tokens is None else await self._tokens.get()
             socket = await open_socket(self._url, compression=self._compression)
         except StreamdError as exc:
             return exc
@@ -150,7 +175,11 @@ class Link:
             ping_interval=self._ping_interval,
             ping_timeout=self._ping_timeout,
         )
-        self._opened(connection)
+        self._attempted = connection
+        if token is None:
+            self._opened(connection)
+        else:
+            self._authenticate(connection, token)
         try:
             return await connection.run()
         finally:
@@ -166,9 +195,13 @@ class Link:
             subscriber.connected()
 
     def _lost(self) -> None:
-        self._connection = None
+        was_open = self._connection is not None
+        self._connection = self._attempted = None
+        self._patience_over()
         self._routes.clear()
         self._calls.forget_passing()
+        if not was_open:
+            return
         for subscriber in list(self._subscribers):
             subscriber.disconnected()
 
@@ -179,6 +212,46 @@ class Link:
         self._calls.fail(error)
         for subscriber in list(self._subscribers):
             subscriber.stopped(error)
+
+    # Tokens.
+
+    def _authenticate(self, connection: Connection, token: str) -> None:
+        """Show the token, before anything else is sent."""
+
+        def answered(outcome: Answer | StreamdError, _size: int) -> None:
+            self._patience_over()
+            if isinstance(outcome, (Answer, MethodNotFound)):  # which has no need of tokens
+                self._opened(connection)
+            elif isinstance(outcome, RpcError) and outcome.retryable:
+                if outcome.retry_after is not None:
+                    self._backoff.told(outcome.retry_after)
+                connection.abandon(ConnectionLost(outcome.message))
+            else:
+                connection.abandon(outcome)
+
+        late = ConnectionLost("the server did not answer to the token")
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(self._timeout, connection.abandon, late)
+        id, frame = self._calls.add("authenticate", {"token": token}, answered, lasting=False)
+        connection.send(id, frame)
+
+    def _patience_over(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _judge(self, ending: StreamdError) -> StreamdError:
+        """Return why a connection ended: that a token is refused may mean no more than that it is old."""
+        refused = isinstance(ending, Unauthorized) or (
+            isinstance(ending, ConnectionRejected) and ending.code == TOKEN_REFUSED
+        )
+        if self._tokens is None or not refused:
+            return ending
+        if self._tokens.fresh and not self._backoff.stable:
+            return ending  # A new one that is refused says that none will do.
+        expired = ConnectionLost("the token has expired", TOKEN_EXPIRED)
+        expired.__cause__ = ending
+        return expired
 
     # Calls.
 
@@ -302,6 +375,8 @@ class Link:
                     reader.received(entry, size)
             case Answer(id):
                 self._calls.settle(id, message, size)
+            case Failure(_, Unauthorized() as error) if self._tokens and self._attempted:
+                self._attempted.abandon(error)
             case Failure(id, error):
                 self._calls.settle(id, error, size)
             case Progress(cursor, number, live):

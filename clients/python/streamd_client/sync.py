@@ -22,10 +22,11 @@ from streamd_client import methods
 from streamd_client.attempts import Attempts
 from streamd_client.backoff import call_jitter
 from streamd_client.client import TIMEOUT
-from streamd_client.errors import ConnectionLost, RpcError
+from streamd_client.errors import ConnectionLost, RpcError, Unauthorized
 from streamd_client.http import Http, read_reply
 from streamd_client.methods import Call
 from streamd_client.protocol import MESSAGE_BYTES, encode_call
+from streamd_client.tokens import SyncTokens, Token
 from streamd_client.values import Event, Filter, History, Info, Inserted, Scalar
 
 __all__ = ["Client"]
@@ -71,6 +72,8 @@ class Client:
         connections: How many are kept open. More threads open more for their call.
         ca_file: Certificates (PEM) to trust in place of the system's. A server's certificate is
             always verified.
+        token: Says who calls, where the server wants to know: a text, or a function that returns
+            one. It is called before the first call, and again when the token is refused.
         backoff: Maps the number of the failed attempt (0, 1, 2 …) to the seconds before the next.
         clock: A monotonic clock in seconds.
         sleep: Waits so many seconds.
@@ -89,11 +92,13 @@ class Client:
         message_bytes: int | None = MESSAGE_BYTES,
         connections: int = 32,
         ca_file: str | os.PathLike[str] | None = None,
+        token: Token | None = None,
         backoff: Callable[[int], float] = call_jitter,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._http = Http(url, connections=connections, ca_file=ca_file, clock=clock)
+        self._tokens = None if token is None else SyncTokens(token)
         self._timeout = timeout
         self._attempt_timeout = attempt_timeout
         self._message_bytes = message_bytes
@@ -237,4 +242,14 @@ class Client:
 
     def _attempt(self, id: int, frame: bytes, left: float) -> Any:
         seconds = max(LEAST, min(left, self._attempt_timeout))
-        return read_reply(self._http.post(frame, seconds), id)
+        if self._tokens is None:
+            return read_reply(self._http.post(frame, seconds), id)
+        token, old = self._tokens.get()
+        try:
+            return read_reply(self._http.post(frame, seconds, token), id)
+        except Unauthorized:
+            if not old:
+                raise
+        # It may be no more than too old: another may do.
+        token, _ = self._tokens.get(refused=token)
+        return read_reply(self._http.post(frame, seconds, token), id)
