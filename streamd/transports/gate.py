@@ -13,6 +13,7 @@ from websockets.extensions import ServerExtensionFactory
 from streamd.limits import Limits
 from streamd.transports.door import Door
 from streamd.transports.frames import Deflate
+from streamd.transports.journal import Journal
 from streamd.transports.keepalive import Keepalive, Pinged
 from streamd.worker import Worker
 
@@ -62,7 +63,10 @@ class Gate:
         self.limits: Limits = worker.stream.limits
         self.guard = worker.guard
         self.turns = worker.turns
-        self.keepalive: Keepalive[Drained] = Keepalive(self.limits)
+        self.journal = Journal(worker.meters)
+        self.count_received = worker.meters.received_bytes.add
+        self.count_sent = worker.meters.sent_bytes.add
+        self.keepalive: Keepalive[Drained] = Keepalive(self.limits, self.journal)
         self.draining = False
         self._state: ServerState | None = None
         self._tasks: list[asyncio.Task[None]] = []

@@ -38,6 +38,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     heard = 0
     """Further requests are no sign that it takes its answers (see keepalive.Lingering)."""
+    number = 0
+    """It has none: the log tells of WebSockets alone."""
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, now or in their turn."""
+        self._gate.count_received(len(data))
         if self._refusing:
             self._discard(len(data))
             return

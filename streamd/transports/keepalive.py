@@ -2,7 +2,8 @@
 
 Alive is a peer from which anything came, or which took any byte of its backlog. A peer that had no
 backlog since the ping must be heard within `pong` seconds; one that has a backlog must take a byte
-within `write_deadline` seconds, or it is cut. Being far behind is no reason to cut anybody.
+within `write_deadline` seconds, or it is cut. Being far behind is no reason to cut anybody. A slow
+reader is one whose buffer was full for a second without a break: of that, operators are told.
 
 The wheel turns by ticks, and time is counted in them: however long the event loop stood still, it is
 one tick to the wheel, so nobody is cut for a silence that was ours.
@@ -16,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 from streamd.limits import Limits
 
-__all__ = ["Keepalive", "Lingering", "Pinged"]
+__all__ = ["Keepalive", "Lingering", "Pinged", "SlowReaders"]
 
 logger = logging.getLogger("streamd.keepalive")
 
@@ -25,6 +26,8 @@ _SHORTEST_TICK = 0.01
 _TICKS_PER_DEADLINE = 8
 _GOODBYE = 2.0
 """Seconds that a peer has to answer a close."""
+_SLOW = 1.0
+"""Seconds that a peer's buffer is full before it is called a slow reader."""
 
 
 class Lingering(Protocol):
@@ -32,6 +35,8 @@ class Lingering(Protocol):
 
     heard: int
     """The tick at which anything last came from it; 0 where what comes is no sign of life."""
+    number: int
+    """What it is called in the log; 0 where it has no number."""
 
     def unsent(self) -> int:
         """Return the bytes that it has not taken."""
@@ -67,20 +72,37 @@ class Pinged(Lingering, Protocol):
 P = TypeVar("P", bound=Pinged)
 
 
+class SlowReaders:
+    """Be told of slow readers, and of every tick; this one does not mind."""
+
+    def slow(self, number: int, unsent: int) -> None:
+        """A connection has become one, with so many bytes unsent."""
+
+    def caught_up(self, number: int, seconds: float) -> None:
+        """It is none any more, or gone, after about so long."""
+
+    def tick(self) -> None:
+        """Time goes by."""
+
+
 class _Backlog:
     """What was last seen of a peer that has a backlog."""
 
-    __slots__ = ("since", "taken")
+    __slots__ = ("full", "is_slow", "since", "taken")
 
     def __init__(self, taken: int, since: int) -> None:
         self.taken = taken
         self.since = since
+        self.full = since
+        """The tick since which its buffer was full; 0 while it is not."""
+        self.is_slow = False
 
 
 class Keepalive(Generic[P]):
     """Ping every connection in turn, and cut those that are dead."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, slow_readers: SlowReaders | None = None) -> None:
+        self._slow_readers = slow_readers or SlowReaders()
         shortest = min(limits.ping, limits.pong, limits.write_deadline)
         self.step = min(_LONGEST_TICK, max(_SHORTEST_TICK, shortest / _TICKS_PER_DEADLINE))
         """Seconds of one tick."""
@@ -91,6 +113,7 @@ class Keepalive(Generic[P]):
         self._pong = min(self._ticks(limits.pong), len(self._slots) - 1)
         self._write_deadline = self._ticks(limits.write_deadline)
         self._goodbye = self._ticks(_GOODBYE)
+        self._slow = self._ticks(_SLOW)
         self._backlogs: dict[Lingering, _Backlog] = {}
         self._leaving: dict[Lingering, int] = {}
         self._spread = 0
@@ -118,8 +141,18 @@ class Keepalive(Generic[P]):
 
     def watch(self, peer: Lingering) -> None:
         """Cut the connection unless it takes its backlog, or a byte of it from time to time."""
-        if peer not in self._backlogs:
+        backlog = self._backlogs.get(peer)
+        if backlog is None:
             self._backlogs[peer] = _Backlog(peer.taken(), self.now)
+        elif not backlog.full:
+            backlog.full = self.now
+
+    def relieve(self, peer: Lingering) -> None:
+        """Take note that there is room in the connection's buffer; idempotent."""
+        backlog = self._backlogs.get(peer)
+        if backlog is not None:
+            self._end_slowness(peer, backlog)
+            backlog.full = 0
 
     def part(self, peer: Lingering) -> None:
         """Abort the connection if it is still there when a goodbye should have been answered."""
@@ -127,7 +160,7 @@ class Keepalive(Generic[P]):
 
     def forget(self, peer: Lingering) -> None:
         """Watch a connection no longer; idempotent."""
-        self._backlogs.pop(peer, None)
+        self._drop(peer)
         self._leaving.pop(peer, None)
 
     # Time.
@@ -151,6 +184,7 @@ class Keepalive(Generic[P]):
     def tick(self) -> None:
         """Turn the wheel by one slot."""
         self.now += 1
+        self._slow_readers.tick()
         for peer in tuple(self._slots[(self.now - self._pong) % len(self._slots)]):
             self._judge(peer)
         for peer in tuple(self._slots[self.now % len(self._slots)]):
@@ -183,8 +217,23 @@ class Keepalive(Generic[P]):
         if taken > backlog.taken:
             backlog.since = self.now
         backlog.taken = taken
-        if not peer.unsent():
-            self._backlogs.pop(peer, None)
+        unsent = peer.unsent()
+        if unsent and backlog.full and not backlog.is_slow:
+            backlog.is_slow = self.now - backlog.full >= self._slow
+            if backlog.is_slow:
+                self._slow_readers.slow(peer.number, unsent)
+        if not unsent:
+            self._drop(peer)
         elif self.now - max(backlog.since, peer.heard) >= self._write_deadline:
             self.forget(peer)
             peer.cut()
+
+    def _drop(self, peer: Lingering) -> None:
+        backlog = self._backlogs.pop(peer, None)
+        if backlog is not None:
+            self._end_slowness(peer, backlog)
+
+    def _end_slowness(self, peer: Lingering, backlog: _Backlog) -> None:
+        if backlog.is_slow:
+            backlog.is_slow = False
+            self._slow_readers.caught_up(peer.number, (self.now - backlog.full) * self.step)

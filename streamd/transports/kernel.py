@@ -9,7 +9,7 @@ import sys
 import termios
 from typing import Any
 
-__all__ = ["raise_open_files", "taken", "tune", "unsent"]
+__all__ = ["acked", "raise_open_files", "taken", "tune", "unsent"]
 
 _NOT_SENT_LOW_WATER = 64 << 10
 _SEND_BUFFER = 256 << 10
@@ -46,12 +46,15 @@ def unsent(transport: asyncio.Transport) -> int:
 
 def taken(transport: asyncio.Transport) -> int:
     """Return a number that grows whenever the peer takes a byte."""
-    sock = transport.get_extra_info("socket")
-    acked = _acked(sock) if sys.platform.startswith("linux") else None
-    return -transport.get_write_buffer_size() if acked is None else acked
+    size = acked(transport)
+    return -transport.get_write_buffer_size() if size is None else size
 
 
-def _acked(sock: Any) -> int | None:
+def acked(transport: asyncio.Transport) -> int | None:
+    """Return the bytes that the peer has acknowledged, or None where the kernel does not tell."""
+    if not sys.platform.startswith("linux"):
+        return None
+    sock: Any = transport.get_extra_info("socket")
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
         return int(_BYTES_ACKED.unpack(info)[0])

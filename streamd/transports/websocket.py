@@ -21,6 +21,7 @@ from streamd.transports import kernel
 from streamd.transports.frames import frame_for
 from streamd.transports.gate import Gate
 from streamd.transports.handshake import BAD_REQUEST, shake_hands
+from streamd.transports.journal import Totals
 
 __all__ = ["TOO_SLOW", "WebSocket"]
 
@@ -48,8 +49,8 @@ class WebSocket(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_feeding", "_fragments", "_gate", "_is_text", "_outbox", "_parser", "_reading", "_session",
-        "_transport", "_unread", "heard", "lagging", "pinged", "slot",
+        "_entries", "_feeding", "_fragments", "_gate", "_is_text", "_opened", "_outbox", "_parser", "_reading",
+        "_session", "_transport", "_unread", "heard", "lagging", "number", "pinged", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +77,9 @@ class WebSocket(asyncio.Protocol):
         self._unread = b""
         self._feeding = False
         self._reading = True
+        self._entries = 0
+        self._opened = 0.0
+        self.number = 0
         self.heard = gate.keepalive.now
         self.pinged = 0
         self.lagging = False
@@ -94,6 +98,7 @@ class WebSocket(asyncio.Protocol):
         """Let go of everything; cycles are cut here, so that no garbage collector has to."""
         self._gate.keepalive.remove(self)
         self._end_session()
+        self._tell_end()
         self._parser.parser.close()
         self._unread = b""
 
@@ -106,6 +111,7 @@ class WebSocket(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Go on with a peer that has caught up."""
+        self._gate.keepalive.relieve(self)
         if self._outbox is not None:
             self._outbox.resume()
             self._listen()
@@ -113,6 +119,7 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes; any of them is a sign of life."""
         self.heard = self._gate.keepalive.now
+        self._gate.count_received(len(data))
         turns = self._gate.turns
         waits = self._unread or self._held or len(data) > _BITE
         if not waits and turns.free(new=self._is_new):
@@ -205,7 +212,10 @@ class WebSocket(asyncio.Protocol):
         limits = self._gate.limits
         self._parser = Protocol(Side.SERVER, max_size=limits.message_bytes, logger=_parser_logger)
         self._parser.extensions = server.extensions
-        self._outbox = Outbox(self._transport.write, frame_for(server.extensions))
+        frame = frame_for(server.extensions)
+        self._outbox = Outbox(self._transport.write, frame, self._gate.count_sent)
+        self._opened = asyncio.get_running_loop().time()
+        self.number = self._gate.journal.opened(self._address)
         self._session = self._gate.worker.session(self._outbox, self._set_reading, self.close)
         self._session.take_header(request.headers.get_all("Authorization"))
 
@@ -241,6 +251,12 @@ class WebSocket(asyncio.Protocol):
         else:
             self._end_session()
             self._parser.fail(CloseCode.INVALID_DATA, "text must be UTF-8")
+
+    @property
+    def _address(self) -> str | None:
+        """Where the peer is, without its port."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else None
 
     # Coming to an end.
 
@@ -286,8 +302,22 @@ class WebSocket(asyncio.Protocol):
         session, outbox = self._session, self._outbox
         self._session = self._outbox = self._fragments = None
         if session is not None and outbox is not None:
+            self._entries = session.peer.entries
             session.close()
             outbox.on_drained = None  # It leads back to the session.
+
+    def _tell_end(self) -> None:
+        if self.number:
+            open_for = round(asyncio.get_running_loop().time() - self._opened, 3)
+            totals = Totals(self._entries, kernel.acked(self._transport), open_for)
+            self._gate.journal.closed(self.number, self._address, self._close_code, totals)
+
+    @property
+    def _close_code(self) -> int:
+        """The code that ended it: that of whoever said goodbye first."""
+        sent, received = self._parser.close_sent, self._parser.close_rcvd
+        close = received if sent is None or self._parser.close_rcvd_then_sent else sent
+        return int(CloseCode.ABNORMAL_CLOSURE if close is None else close.code)
 
     # What the wheel asks.
 

@@ -291,7 +291,7 @@ async def test_not_ready_while_draining_or_without_a_store(server: RunningServer
         gate.draining = True
         assert await ready() == (503, {"status": "draining"})
         gate.draining = False
-        gate.worker.ready = False
+        gate.worker.watch.ready = False
         assert await ready() == (503, {"status": "not ready"})
     assert (await ask(server, get("/health/live"))).status == 200
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from streamd.limits import Limits
-from streamd.transports.keepalive import Keepalive
+from streamd.transports.keepalive import Keepalive, SlowReaders
 
 LIMITS = Limits(ping=25, pong=8, write_deadline=60)
 
@@ -15,6 +15,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.heard = self.pinged = self.slot = 0
+        self.number = 7
         self.lagging = False
         self.deaf = False
         self.backlog = 0
@@ -241,3 +242,72 @@ def test_a_goodbye_has_its_time_once_however_often_pings_are_due() -> None:
     connection = Lingerer(Limits(ping=2, pong=1))
     connection.turn(100)
     assert connection.ended == ["cut", "aborted"]
+
+
+class Told(SlowReaders):
+    """Slow readers as they were told of."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def slow(self, number: int, unsent: int) -> None:
+        self.told.append(("slow", number, unsent))
+
+    def caught_up(self, number: int, seconds: float) -> None:
+        self.told.append(("caught up", number, seconds))
+
+
+@pytest.fixture
+def told(connection: Connection) -> Told:
+    connection.wheel = Keepalive(LIMITS, told := Told())
+    connection.wheel.add(connection)
+    return told
+
+
+def test_one_whose_buffer_is_full_for_a_second_is_a_slow_reader(
+    connection: Connection, told: Told
+) -> None:
+    connection.backlog = 500
+    connection.wheel.watch(connection)
+    assert told.told == []
+    connection.turn(1)
+    assert told.told == [("slow", 7, 500)]
+    connection.turn(5)
+    assert told.told == [("slow", 7, 500)], "that is said once"
+    connection.wheel.relieve(connection)
+    connection.wheel.relieve(connection)
+    assert told.told[1:] == [("caught up", 7, 6.0)]
+    connection.turn(10)
+    assert len(told.told) == 2, "it has a backlog, and takes it"
+    connection.wheel.watch(connection)
+    connection.turn(1)
+    assert told.told[2:] == [("slow", 7, 500)]
+    connection.backlog = 0
+    connection.turn(1)
+    assert told.told[3:] == [("caught up", 7, 2.0)]
+
+
+def test_one_that_takes_what_it_is_sent_by_and_by_is_none(
+    connection: Connection, told: Told
+) -> None:
+    connection.backlog = 500
+    for _ in range(10):
+        connection.wheel.watch(connection)
+        connection.wheel.relieve(connection)
+        connection.turn(1)
+    assert told.told == []
+
+
+@pytest.mark.parametrize("end", ["remove", "cut"])
+def test_a_slow_reader_that_goes_is_none_any_more(
+    connection: Connection, told: Told, end: str
+) -> None:
+    connection.backlog = 500
+    connection.wheel.watch(connection)
+    connection.turn(3)
+    if end == "remove":
+        connection.wheel.remove(connection)
+    else:
+        connection.turn(60)
+        assert connection.ended == ["cut"]
+    assert [what for what, *_ in told.told] == ["slow", "caught up"]

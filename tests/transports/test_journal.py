@@ -1,0 +1,146 @@
+"""streamd.transports.journal: what is counted and told of peers, with real ones."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import streamd.transports.journal
+from streamd.server import RunningServer
+from tests.harness import CLOSE, TEXT, Peer, call, frame, running, until, websocket
+from tests.test_metrics import counted
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What is told of peers, at the level of a daemon."""
+    with caplog.at_level(logging.INFO, "streamd.peers"):
+        yield caplog
+
+
+def told(lines: pytest.LogCaptureFixture, message: str) -> list[dict[str, Any]]:
+    """Return what was told beside a message."""
+    return [vars(line) for line in lines.records if line.getMessage() == message]
+
+
+def counts(server: RunningServer) -> dict[str, float]:
+    assert server.application.gate is not None
+    return counted(server.application.gate.worker.meters)
+
+
+async def test_a_connection_is_told_of_with_its_totals(lines: pytest.LogCaptureFixture) -> None:
+    async with running() as server:
+        async with websocket(server) as peer:
+            await peer.call("subscribe")
+            await peer.call("subscribe", {"filter": {"user": 1}})
+            await peer.call("unsubscribe", {"subscription": 1})
+            await peer.send(
+                frame(TEXT, call("insert", {"event": {"user": 1, "text": "x" * 5_000}}))
+            )
+            while (await peer.message()).get("method") != "event":
+                pass
+            assert counts(server)["streamd_connections"] == 1
+            assert told(lines, "disconnected") == [], "and who comes is not told of"
+            await peer.send(frame(CLOSE, (1000).to_bytes(2)))
+            await peer.rest()
+        await until(lambda: told(lines, "disconnected"))
+        (line,) = told(lines, "disconnected")
+        assert (line["connection"], line["address"], line["code"]) == (1, "127.0.0.1", 1000)
+        assert line["entries"] == 1
+        assert line["bytes"] > 5_000
+        assert 0 < line["seconds"] < 20
+        found = counts(server)
+        assert (found["streamd_connections"], found["streamd_connects_total"]) == (0, 1)
+        assert found["streamd_disconnects_total/1000"] == 1
+        assert found["streamd_sent_bytes_total"] > 5_000
+        assert found["streamd_received_bytes_total"] > 5_000
+        assert found["streamd_delivered_entries_total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (frame(CLOSE, (4999).to_bytes(2)), "other"),
+        (frame(CLOSE), "1005"),
+        (frame(TEXT, b"\xff"), "1007"),
+        (frame(TEXT, masked=False), "1002"),
+        (frame(TEXT, b"x" * 2_000), "1009"),
+        (b"", "1006"),
+    ],
+)
+async def test_it_is_counted_by_the_code_of_who_said_goodbye_first(sent: bytes, code: str) -> None:
+    async with running(message_bytes=1_000) as server:
+        async with websocket(server) as peer:
+            await peer.send(sent)
+            if not sent:
+                peer.reset()
+            elif code != "1006":
+                await peer.rest()
+        await until(lambda: counts(server)[f"streamd_disconnects_total/{code}"] == 1)
+        assert sum(n for name, n in counts(server).items() if "disconnects" in name) == 1
+
+
+async def test_who_gets_no_websocket_is_neither_counted_nor_told_of(
+    lines: pytest.LogCaptureFixture,
+) -> None:
+    async with running() as server:
+        async with Peer.connect(server) as peer:
+            await peer.send(b"GET / HTTP/1.1\r\nHost: evil\r\nUpgrade: websocket\r\n\r\n")
+            await peer.rest()
+        found = counts(server)
+        assert found["streamd_connects_total"] == found["streamd_connections"] == 0
+        assert found["streamd_received_bytes_total"] > 0
+    assert not told(lines, "disconnected")
+
+
+async def test_of_a_storm_a_few_lines_are_written_and_one_for_the_rest(
+    lines: pytest.LogCaptureFixture,
+) -> None:
+    async with running() as server:
+        for _ in range(25):
+            async with websocket(server):
+                pass
+        await until(lambda: told(lines, "disconnected: and more"))
+        each, (rest,) = told(lines, "disconnected"), told(lines, "disconnected: and more")
+        assert rest["times"] == rest["of"]["1006"] == 25 - len(each)
+        assert 10 <= len(each) < 25
+        assert counts(server)["streamd_disconnects_total/1006"] == 25
+
+
+async def test_at_the_level_of_debugging_every_line_is_written(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamd.transports.journal, "_LINES", 1)
+    caplog.set_level(logging.DEBUG, "streamd.peers")
+    async with running() as server:
+        for _ in range(5):
+            async with websocket(server):
+                pass
+        await until(lambda: len(told(caplog, "disconnected")) == 5)
+    assert [line["connection"] for line in told(caplog, "connected")] == [1, 2, 3, 4, 5]
+
+
+async def test_a_slow_reader_is_told_of_at_its_beginning_and_its_end(
+    lines: pytest.LogCaptureFixture,
+) -> None:
+    async with running(write_deadline=30) as server:
+        async with websocket(server, receive_buffer=4_096) as slow, websocket(server) as peer:
+            await slow.call("subscribe")
+            event = {"event": {"text": "x" * 60_000}}
+            for _ in range(30):
+                await peer.call("insert", event)
+            await until(lambda: told(lines, "slow reader"))
+            (begin,) = told(lines, "slow reader")
+            assert begin["connection"] == 1
+            assert begin["unsent"] > 60_000
+            assert counts(server)["streamd_slow_readers"] == 1
+            assert counts(server)["streamd_matched_entries_total"] < 30
+            seen = 0
+            while seen < 30:
+                seen += (await slow.message()).get("method") == "event"
+            await until(lambda: told(lines, "slow reader caught up or gone"))
+            (end,) = told(lines, "slow reader caught up or gone")
+            assert (end["connection"], end["seconds"] >= 1) == (1, True)
+            assert counts(server)["streamd_slow_readers"] == 0
+            assert counts(server)["streamd_delivered_entries_total"] == 30
