@@ -187,11 +187,13 @@ test("a call without an answer times out, and is forgotten", async (t) => {
     assert.deepEqual([error.method, error.timeout, error.cause], ["insert", 50, undefined]);
     return true;
   });
-  answer.resolve();
-  await client.ping();
   server.peer.abort();
   await client.ping();
   assert.equal(server.called("insert").length, 1);
+  server.trick("insert", hold(answer.promise));
+  await assert.rejects(client.insert(WATCH, { timeout: 50 }), CallTimeout);
+  answer.resolve();
+  await client.ping();
 });
 
 test("the client has a deadline of its own, 10 s if none is given", async (t) => {

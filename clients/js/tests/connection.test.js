@@ -190,7 +190,7 @@ for (const frame of [
   });
 }
 
-test("what comes behind such a frame, or in a batch after the end, is not read", async (t) => {
+test("what comes behind such a frame is not read", async (t) => {
   const { server, client } = await pair(t);
   /** @type {unknown[]} */
   const seen = [];

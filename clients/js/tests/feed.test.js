@@ -214,7 +214,7 @@ test("progress moves the cursor of every quiet feed, and it resumes from there",
 test("a feed resumes without loss or repeats, and outlives a restart", async (t) => {
   const { server, client } = await pair(t);
   push(server, [1, 2, 3]);
-  const { seen } = follow(client, { backfill: 2 });
+  const { feed, seen } = follow(client, { backfill: 2 });
   await eventually(() => seen.length === 2);
   server.peer.abort();
   push(server, [4, 5]);
@@ -227,6 +227,7 @@ test("a feed resumes without loss or repeats, and outlives a restart", async (t)
   await eventually(() => seen.length === 6);
   await client.ping();
   assert.deepEqual(seen, [2, 3, 4, 5, 6, 7]);
+  assert.equal(feed.before, "e1.2", "that of the backfill, and not of a resuming");
   assert.equal(server.called("subscribe")[1]?.params.after, "e1.3");
 });
 
@@ -244,6 +245,39 @@ test("a lost answer to subscribe is asked for again, and so is a passing refusal
   await eventually(() => feed.live);
   await eventually(() => seen.length === 1);
   assert.equal(server.called("subscribe").length, 5);
+});
+
+test("a feed closed while there is no connection stays closed", async (t) => {
+  const time = new FakeTime();
+  const { server, client } = await pair(t, { environment: time });
+  const first = follow(client).feed;
+  const { feed, seen } = follow(client);
+  await eventually(() => first.live && feed.live);
+  server.peer.abort();
+  await eventually(() => client.state === "waiting");
+  feed.close();
+  time.advance(10);
+  await eventually(() => first.live);
+  server.peer.notify("progress", { cursor: "e1.9" });
+  server.peer.notify("event", { subscription: 2, cursor: "x", time: 0, event: { n: 1 } });
+  await eventually(() => first.cursor === "e1.9");
+  assert.deepEqual([feed.state, feed.cursor, seen], ["closed", "e1.0", []]);
+});
+
+test("the waits before subscribing again grow, until it is accepted", async (t) => {
+  const time = new FakeTime();
+  const { server, client } = await pair(t, { environment: { ...time, random: () => 1 } });
+  server.trick("subscribe", fail(-32011), fail(-32011));
+  const { feed } = follow(client);
+  for (const wait of [200, 400]) {
+    await eventually(() => time.pending.includes(wait));
+    time.advance(wait);
+  }
+  await eventually(() => feed.live);
+  server.peer.notify("closed", { subscription: 1, code: -32011, message: "m" });
+  await eventually(() => time.pending.includes(200));
+  feed.close();
+  assert.ok(!time.pending.includes(200));
 });
 
 for (const seed of [1, 2, 3, 4]) {
@@ -709,5 +743,6 @@ test("a feed closed while its cursor is loaded never subscribes", async (t) => {
   loaded.resolve("e1.1");
   await client.ping();
   await client.ping();
+  assert.equal(feed.cursor, null);
   assert.deepEqual(server.called("subscribe"), []);
 });

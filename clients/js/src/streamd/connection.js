@@ -201,9 +201,7 @@ export class Connection {
       throw new ProtocolError("the server sent a binary frame");
     }
     for (const message of parse(frame)) {
-      if (!this.#over) {
-        this.#listener.received(message, frame.length);
-      }
+      this.#listener.received(message, frame.length);
     }
   }
 
