@@ -41,7 +41,7 @@ def happening(rng: random.Random) -> dict[str, Any]:
             {"branch": "main", "commits": rng.randrange(1, 9), "message": rng.choice(MESSAGES)},
             {"branch": "next", "commits": 1, "message": rng.choice(MESSAGES)},
             {"kind": "watch"},
-            {"kind": "friend", "repo": None, "friend": rng.choice(USERS)},
+            {"kind": "friend", "repo": None, "friend": rng.randrange(3_000)},
             {"kind": "issue", "number": rng.randrange(900), "title": rng.choice(TITLES)},
             {"kind": "fork", "into": f"user-{user}/{repo.partition('/')[2]}"},
             {"kind": "release", "tag": f"v{rng.randrange(3)}.{rng.randrange(12)}"},
