@@ -183,6 +183,16 @@ test("what waits is dropped when the client closes", async (t) => {
   }, ClientClosed);
 });
 
+test("nothing comes out of a feed that was left before it was read", async (t) => {
+  const { server, client } = await pair(t);
+  push(server, 1, 2);
+  const feed = client.iterate();
+  await eventually(() => feed.live);
+  await feed.return();
+  await client.ping();
+  assert.deepEqual(await feed.next(), { done: true, value: undefined });
+});
+
 test("cursors are kept for a loop too", async (t) => {
   const { server, client } = await pair(t);
   push(server, 1, 2, 3);
