@@ -176,12 +176,14 @@ class Dashboard {
 
   #paint() {
     const { stream } = this.#connection;
-    const held = this.#paused || this.#list.isScrolled || this.#list.reading;
+    // Asked before anything changes: after that the browser would have to lay out all at once.
+    const { isScrolled } = this.#list;
+    const held = this.#paused || isScrolled || this.#list.reading;
     if (held && !this.#log.held) this.#log.hold();
     if (!held && this.#log.held) this.#log.release();
     if (stream.wantsOlder && this.#list.isNearEnd) this.#loadOlder();
     this.#list.paint();
-    this.#ends.paint(this.#log, stream, this.#filter, this.#list.isScrolled);
+    this.#ends.paint(this.#log, stream, this.#filter, isScrolled);
     this.#bar.complain(this.#connection.stopped ? null : (stream.error?.message ?? null));
     setText(this.#pauseButton, this.#paused ? "Resume" : "Pause");
     this.#pauseButton.classList.toggle("main", this.#paused);
