@@ -197,10 +197,12 @@ export class Link {
     if (this.#end !== null) {
       return;
     }
-    if (!(error instanceof ConnectionLost)) {
-      this.#isOldToken(error) ? this.#comeBack(this.#expired(error)) : this.#stop(error);
-    } else {
+    if (error instanceof ConnectionLost) {
       this.#comeBack(error);
+    } else if (this.#isOldToken(error)) {
+      this.#comeBack(this.#expired(error));
+    } else {
+      this.#stop(error);
     }
   }
 
