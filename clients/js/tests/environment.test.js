@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { here } from "../src/streamd/environment.js";
+import { here, tell } from "../src/streamd/environment.js";
 import { eventually } from "./harness.js";
 
 test("soon runs after what waits already, and leaves nothing behind", async () => {
@@ -34,4 +34,19 @@ test("an error goes to reportError, or to the console where there is none", (t) 
   here().report(error);
   assert.deepEqual(reported.mock.calls[0]?.arguments, [error]);
   assert.equal(logged.mock.callCount(), 1);
+});
+
+test("what a callback throws is reported, now or by a promise", async () => {
+  /** @type {unknown[]} */
+  const reported = [];
+  const report = (/** @type {unknown} */ error) => reported.push(error);
+  const error = new Error("mine");
+  tell(() => {
+    throw error;
+  }, report);
+  tell(() => Promise.reject(error), report);
+  tell(() => Promise.resolve(1), report);
+  tell(() => 2, report);
+  await eventually(() => reported.length === 2);
+  assert.deepEqual(reported, [error, error]);
 });

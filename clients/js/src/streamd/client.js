@@ -13,7 +13,7 @@
 import { fullJitter } from "./backoff.js";
 import { Caller } from "./caller.js";
 import { websocketUrl } from "./connection.js";
-import { here } from "./environment.js";
+import { here, tell } from "./environment.js";
 import { Feed } from "./feed.js";
 import { Iteration } from "./iteration.js";
 import { Link } from "./link.js";
@@ -162,19 +162,8 @@ export class Client {
       this.#wakeups.stop();
       this.#caller.hurry();
     }
-    queueMicrotask(() => this.#tell(state, end ?? trouble));
-  }
-
-  /**
-   * @param {LinkState} state
-   * @param {StreamdError | null} error
-   */
-  #tell(state, error) {
-    try {
-      this.#onState?.(state, error);
-    } catch (thrown) {
-      this.#environment.report(thrown);
-    }
+    const { report } = this.#environment;
+    queueMicrotask(() => tell(() => this.#onState?.(state, end ?? trouble), report));
   }
 
   // Inserting.

@@ -42,6 +42,16 @@ export function here() {
 }
 
 /**
+ * Call back, and report what that throws, now or by a promise.
+ *
+ * @param {() => unknown} callback
+ * @param {(error: unknown) => void} report
+ */
+export function tell(callback, report) {
+  new Promise((resolve) => resolve(callback())).catch(report);
+}
+
+/**
  * By a message to ourselves: a timer would wait a second or a minute where the tab is hidden.
  *
  * @param {() => void} run

@@ -10,6 +10,7 @@
  */
 
 import { Keeper } from "./cursors.js";
+import { tell } from "./environment.js";
 import { ClientClosed, PlaceLost } from "./errors.js";
 import { Subscription } from "./subscription.js";
 
@@ -189,14 +190,11 @@ export class Feed {
       return;
     }
     this.#told = state;
-    if (this.#callbacks.onState === undefined) {
+    const { onState } = this.#callbacks;
+    if (onState === undefined) {
       this.#reportEnd(error);
-      return;
-    }
-    try {
-      this.#callbacks.onState(state, error);
-    } catch (thrown) {
-      this.#environment.report(thrown);
+    } else {
+      tell(() => onState(state, error), this.#environment.report);
     }
   }
 

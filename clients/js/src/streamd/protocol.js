@@ -57,7 +57,7 @@ export const MESSAGE_BYTES = 1024 * 1024;
  */
 export function encodeCall(id, method, params, messageBytes = null) {
   const frame = JSON.stringify({ jsonrpc: "2.0", id, method, params });
-  if (LONE_SURROGATE.test(frame)) {
+  if (frame.includes("\\ud") && LONE_SURROGATE.test(frame)) {
     // The server could not read the frame, nor tell whose answer that is.
     throw new TypeError("a text holds half of a surrogate pair: it cannot be written as UTF-8");
   }
@@ -74,7 +74,7 @@ export function encodeCall(id, method, params, messageBytes = null) {
 }
 
 // The only escape of this kind that JSON.stringify writes, if its backslash is not escaped itself.
-const LONE_SURROGATE = /(?<!\\)(?:\\\\)*\\ud/;
+const LONE_SURROGATE = /[^\\](?:\\\\)*\\ud/;
 
 // Frames.
 
