@@ -54,6 +54,30 @@ async def test_the_story_of_awesomestream(client):
     assert await client.items(user=[23, 291], start=1, end=3) == newest[1:3]
 
 
+async def test_why_an_entry_comes_or_not(client):
+    placed = await client.insert({"kind": "watch", "user": 291})
+    told = await client.explain(cursor=placed.cursor, user=[23, 291], kind="friend")
+    assert (told.found, told.matches, told.grants) == (True, False, None)
+    assert [(key.key, key.wanted, key.matched, key.values) for key in told.keys] == [
+        ("user", 2, True, ["291"]),
+        ("kind", 1, False, ["watch"]),
+    ]
+    assert told.entry.event == {"kind": "watch", "user": 291}
+    assert (await client.explain(event={"user": "291"}, filter={"user": 291})).matches
+    with pytest.raises(InvalidParams):
+        await client.explain(cursor=f"zzzzzzzz{placed.cursor[8:]}")
+
+
+async def test_how_far_subscriptions_are(client):
+    async with client.subscribe(user=[23, 291]) as feed:
+        placed = await client.insert({"user": 291})
+        assert (await anext(feed)).cursor == placed.cursor
+        (told,) = await client.subscriptions()
+    assert told.filter == {"user": {"count": 2, "values": ["23", "291"]}}
+    assert (told.state, told.cursor, told.lag, told.entries) == ("live", placed.cursor, 0, 1)
+    assert told.bytes > 50
+
+
 async def test_the_same_with_compression():
     options = ("--keys", "user,kind,repo", "--store", "memory:", "--compression")
     async with daemon(*options) as server, connect(server.url, compression=True) as client:

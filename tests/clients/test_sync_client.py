@@ -64,6 +64,9 @@ async def test_the_story_of_awesomestream(server):
         info = client.info()
         assert (info.keys, info.cursor) == (["user", "kind", "repo"], page.entries[0].cursor)
         assert client.ping() > 0
+        told = client.explain(cursor=info.cursor, user=[23, 291], kind="watch")
+        assert [key.matched for key in told.keys] == [True, False]
+        assert (told.matches, told.entry.event) == (False, newest[0])
 
     with client_of(server) as client:
         await run(story, client)

@@ -40,7 +40,17 @@ from streamd_client.errors import (
 )
 from streamd_client.feed import Feed
 from streamd_client.subscription import FeedState
-from streamd_client.values import Entry, Event, Filter, History, Info, Inserted
+from streamd_client.values import (
+    Entry,
+    Event,
+    Explanation,
+    Filter,
+    History,
+    Info,
+    Inserted,
+    KeyVerdict,
+    Standing,
+)
 
 __all__ = [
     "CallTimeout",
@@ -51,6 +61,7 @@ __all__ = [
     "ConnectionRejected",
     "Entry",
     "Event",
+    "Explanation",
     "Feed",
     "FeedState",
     "Filter",
@@ -62,6 +73,7 @@ __all__ = [
     "InternalError",
     "InvalidParams",
     "InvalidRequest",
+    "KeyVerdict",
     "LimitExceeded",
     "MethodNotFound",
     "ParseError",
@@ -70,6 +82,7 @@ __all__ = [
     "RateLimited",
     "RequestRefused",
     "RpcError",
+    "Standing",
     "StoreUnavailable",
     "StreamdError",
     "Unauthorized",

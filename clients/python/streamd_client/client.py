@@ -16,11 +16,13 @@ from streamd_client.subscription import Subscription
 from streamd_client.tokens import AsyncTokens, Token
 from streamd_client.values import (
     Event,
+    Explanation,
     Filter,
     History,
     Info,
     Inserted,
     Scalar,
+    Standing,
     merge_filter,
 )
 
@@ -202,6 +204,36 @@ class Client:
             keys: As in `items`.
         """
         return await self._call(methods.history(filter, keys, before, limit), timeout)
+
+    async def explain(
+        self,
+        *,
+        filter: Filter | None = None,
+        cursor: str | None = None,
+        event: Event | None = None,
+        timeout: float | None = None,
+        **keys: Scalar | Iterable[Scalar],
+    ) -> Explanation:
+        """
+        Tell key by key why an entry, or such an event, does or does not match a filter.
+
+        Args:
+            filter: As in `items`.
+            cursor: The place of the entry.
+            event: Any JSON object, in place of the cursor; it is not stored.
+            keys: As in `items`.
+
+        Raises:
+            ValueError: Neither a cursor nor an event is given, or both.
+            PlaceLost: The entry is no longer retained, or of another log.
+        """
+        return await self._call(methods.explain(filter, keys, cursor, event), timeout)
+
+    async def subscriptions(self, *, timeout: float | None = None) -> list[Standing]:
+        """
+        Return how far the subscriptions of this connection are, as the server has it.
+        """
+        return await self._call(methods.subscriptions(), timeout)
 
     async def info(self, *, timeout: float | None = None) -> Info:
         """

@@ -7,13 +7,24 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from streamd_client.protocol import (
+    read_explanation,
     read_history,
     read_info,
     read_inserted,
     read_inserted_many,
     read_items,
+    read_standings,
 )
-from streamd_client.values import Event, Filter, History, Info, Inserted, merge_filter
+from streamd_client.values import (
+    Event,
+    Explanation,
+    Filter,
+    History,
+    Info,
+    Inserted,
+    Standing,
+    merge_filter,
+)
 
 __all__ = ["Call", "history", "info", "insert", "insert_many", "items", "ping"]
 
@@ -74,6 +85,29 @@ def history(filter: Filter | None, keys: Filter, before: str | None, limit: int)
     if before is not None:
         params["before"] = before
     return Call("history", params, read_history)
+
+
+def explain(
+    filter: Filter | None, keys: Filter, cursor: str | None, event: Event | None
+) -> Call[Explanation]:
+    """
+    Return the call that tells why an entry or an event does or does not match.
+
+    Raises:
+        TypeError: A key is in `filter` and in `keys`.
+        ValueError: Neither a cursor nor an event is given, or both.
+    """
+    if (cursor is None) is (event is None):
+        raise ValueError("a cursor or an event is needed, one of them")
+    what: dict[str, Any] = {"event": event} if cursor is None else {"cursor": cursor}
+    return Call("explain", {"filter": merge_filter(filter, keys), **what}, read_explanation)
+
+
+def subscriptions() -> Call[list[Standing]]:
+    """
+    Return the call for how far the subscriptions of the connection are.
+    """
+    return Call("subscriptions", {}, read_standings)
 
 
 def info() -> Call[Info]:

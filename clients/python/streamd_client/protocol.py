@@ -7,7 +7,15 @@ from typing import Any, TypeAlias, TypeVar
 import orjson
 
 from streamd_client.errors import LimitExceeded, ProtocolError, RpcError, rpc_error
-from streamd_client.values import Entry, History, Info, Inserted
+from streamd_client.values import (
+    Entry,
+    Explanation,
+    History,
+    Info,
+    Inserted,
+    KeyVerdict,
+    Standing,
+)
 
 __all__ = [
     "MESSAGE_BYTES",
@@ -23,11 +31,13 @@ __all__ = [
     "Unknown",
     "encode_call",
     "parse",
+    "read_explanation",
     "read_history",
     "read_info",
     "read_inserted",
     "read_inserted_many",
     "read_items",
+    "read_standings",
     "read_subscribed",
 ]
 
@@ -240,6 +250,50 @@ def read_info(result: Any) -> Info:
             dict(r.get("paths", {})),
         ),
         result,
+    )
+
+
+def read_explanation(result: Any) -> Explanation:
+    """
+    Return what an `explain` result says.
+    """
+    return _read(_explanation, result)
+
+
+def _explanation(result: dict[str, Any]) -> Explanation:
+    grants, entry = result["grants"], result.get("entry")
+    return Explanation(
+        found=result["found"],
+        matches=result["matches"],
+        keys=_verdicts(result["keys"]),
+        grants=None if grants is None else [_verdicts(each) for each in grants],
+        entry=None if entry is None else _entry(entry),
+    )
+
+
+def _verdicts(values: list[dict[str, Any]]) -> list[KeyVerdict]:
+    return [
+        KeyVerdict(each["key"], each["wanted"], each["matched"], list(each.get("values", ())))
+        for each in values
+    ]
+
+
+def read_standings(result: Any) -> list[Standing]:
+    """
+    Return what a `subscriptions` result says.
+    """
+    return _read(lambda r: [_standing(each) for each in r], result)
+
+
+def _standing(value: dict[str, Any]) -> Standing:
+    return Standing(
+        subscription=_a(int, value["subscription"]),
+        filter=value["filter"],
+        state=value["state"],
+        cursor=value["cursor"],
+        lag=value["lag"],
+        entries=value["entries"],
+        bytes=value["bytes"],
     )
 
 

@@ -27,7 +27,15 @@ from streamd_client.http import Http, read_reply
 from streamd_client.methods import Call
 from streamd_client.protocol import MESSAGE_BYTES, encode_call
 from streamd_client.tokens import SyncTokens, Token
-from streamd_client.values import Event, Filter, History, Info, Inserted, Scalar
+from streamd_client.values import (
+    Event,
+    Explanation,
+    Filter,
+    History,
+    Info,
+    Inserted,
+    Scalar,
+)
 
 __all__ = ["Client"]
 
@@ -213,6 +221,30 @@ class Client:
             keys: As in `items`.
         """
         return self._call(methods.history(filter, keys, before, limit), timeout)
+
+    def explain(
+        self,
+        *,
+        filter: Filter | None = None,
+        cursor: str | None = None,
+        event: Event | None = None,
+        timeout: float | None = None,
+        **keys: Scalar | Iterable[Scalar],
+    ) -> Explanation:
+        """
+        Tell key by key why an entry, or such an event, does or does not match a filter.
+
+        Args:
+            filter: As in `items`.
+            cursor: The place of the entry.
+            event: Any JSON object, in place of the cursor; it is not stored.
+            keys: As in `items`.
+
+        Raises:
+            ValueError: Neither a cursor nor an event is given, or both.
+            PlaceLost: The entry is no longer retained, or of another log.
+        """
+        return self._call(methods.explain(filter, keys, cursor, event), timeout)
 
     def info(self, *, timeout: float | None = None) -> Info:
         """

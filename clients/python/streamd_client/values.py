@@ -4,7 +4,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-__all__ = ["Entry", "Event", "Filter", "History", "Info", "Inserted", "Scalar", "merge_filter"]
+__all__ = [
+    "Entry",
+    "Event",
+    "Explanation",
+    "Filter",
+    "History",
+    "Info",
+    "Inserted",
+    "KeyVerdict",
+    "Scalar",
+    "Standing",
+    "merge_filter",
+]
 
 Scalar: TypeAlias = str | int | float | bool
 Event: TypeAlias = dict[str, Any]
@@ -63,6 +75,54 @@ class Info:
     """The server's limits by name."""
     paths: dict[str, str] = field(default_factory=dict)
     """Where in an event each key is read from, as in `actor.login`; empty if the server is older."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyVerdict:
+    """What one key of a filter, or of a grant, has to do with an event."""
+
+    key: str
+    wanted: int
+    """How many values are wanted."""
+    matched: bool
+    """Whether the event has one of them."""
+    values: list[str] = field(default_factory=list)
+    """What the event has of this key, as texts; of a grant it is not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why an entry or an event does or does not match."""
+
+    found: bool
+    """Whether there is such an entry that may be read; if not, nothing else is told."""
+    matches: bool
+    """Whether a subscription gets it: by its filter, and by the grants of the token."""
+    keys: list[KeyVerdict]
+    """Each key of the filter; all must match."""
+    grants: list[list[KeyVerdict]] | None
+    """What the token lets be read, of which one must match as a whole; None: everything."""
+    entry: Entry | None
+    """The entry, where a cursor was asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a subscription of this connection is."""
+
+    subscription: int
+    filter: dict[str, dict[str, Any]] | None
+    """Of each key the `count` of its values, and the `values` if they are few; None: nothing matches."""
+    state: str
+    """`pending`, `behind` or `live`."""
+    cursor: str | None
+    """Everything up to here was sent; None while it is not answered."""
+    lag: int | None
+    """The places from there to the newest."""
+    entries: int
+    """Entries that were sent as events."""
+    bytes: int
+    """The bytes of their frames."""
 
 
 def merge_filter(filter: Filter | None, keys: Filter) -> dict[str, Scalar | list[Scalar]]:

@@ -1,7 +1,7 @@
 import base64
 
 import pytest
-from streamd_client import Inserted, methods
+from streamd_client import Inserted, KeyVerdict, ProtocolError, methods
 
 
 def test_an_insert_has_its_id_from_the_beginning():
@@ -33,6 +33,45 @@ def test_filters_are_mappings_keywords_or_both():
 def test_history_says_where_to_go_on_only_if_it_is_given():
     assert methods.history(None, {}, None, 5).params == {"filter": {}, "limit": 5}
     assert methods.history(None, {}, "c", 5).params["before"] == "c"
+
+
+def test_an_entry_or_an_event_is_explained():
+    call = methods.explain({"user": 1}, {"kind": "a"}, "c", None)
+    assert call.params == {"filter": {"user": 1, "kind": "a"}, "cursor": "c"}
+    assert methods.explain(None, {}, None, {}).params == {"filter": {}, "event": {}}
+    for cursor, event in ((None, None), ("c", {})):
+        with pytest.raises(ValueError):
+            methods.explain(None, {}, cursor, event)
+    verdict = {"key": "user", "wanted": 2, "matched": True}
+    result = {
+        "found": True,
+        "matches": False,
+        "keys": [{**verdict, "values": ["1"]}],
+        "grants": [[verdict]],
+        "entry": {"cursor": "c", "time": 5, "event": {"user": 1}},
+    }
+    told = call.read(result)
+    assert told.keys == [KeyVerdict("user", 2, True, ["1"])]
+    assert told.grants == [[KeyVerdict("user", 2, True)]]
+    assert told.entry.event == {"user": 1}
+    absent = call.read({"found": False, "matches": False, "keys": [], "grants": None})
+    assert (absent.found, absent.grants, absent.entry) == (False, None, None)
+    with pytest.raises(ProtocolError):
+        call.read({"found": True})
+
+
+def test_subscriptions_are_read():
+    standing = {
+        "subscription": 1,
+        "filter": None,
+        "state": "live",
+        "cursor": "c",
+        "lag": 0,
+        "entries": 3,
+        "bytes": 512,
+    }
+    (told,) = methods.subscriptions().read([standing])
+    assert (told.subscription, told.state, told.lag, told.bytes) == (1, "live", 0, 512)
 
 
 def test_results_become_values():
