@@ -43,8 +43,17 @@ test("what comes is on top, and keeps its number while others come", () => {
   log.add(entry(5));
   log.add(entry(6));
   assert.deepEqual(shown(log), [6, 5, 4, 3, 2]);
+  assert.equal(log.fresh, 0, "only what waits is fresh");
   assert.equal(log.at(number)?.entry?.time, 4);
   assert.equal(log.before, "c2");
+});
+
+test("a long list has all in order, whichever end it grew at", () => {
+  const log = new Log();
+  log.start(page(1_000, 100));
+  for (let place = 1_000; place < 1_500; place++) log.add(entry(place));
+  while (log.before !== null) log.older(page(Number(log.before.slice(1)), 100));
+  assert.deepEqual(shown(log), down(1_499, 0));
 });
 
 test("a held list stands still, counts, and goes on with all that came", () => {
@@ -154,7 +163,6 @@ test("those who count are told of each entry that comes and leaves", () => {
   const log = new Log({ shown: 7, waiting: 5 }, watcher);
   let random = 1;
   let next = 1_000;
-  let oldest = 1_000;
   log.start({ entries: [], before: "c1000" });
   for (let step = 0; step < 5_000; step++) {
     random = (random * 48_271) % 2_147_483_647;
@@ -163,9 +171,9 @@ test("those who count are told of each entry that comes and leaves", () => {
     else if (choice < 70) log.hold();
     else if (choice < 80 && log.held) log.release();
     else if (choice < 85) log.addGap("gap");
+    else if (choice < 87) log.start({ entries: [entry(next++)], before: `c${next - 1}` });
     else if (log.before !== null) {
-      oldest = Number(log.before.slice(1));
-      log.older(page(oldest, 3));
+      log.older(page(Number(log.before.slice(1)), 3));
     }
     const present = [...log.entries()];
     assert.deepEqual(new Set(present.map(({ cursor }) => cursor)), here, `step ${step}`);

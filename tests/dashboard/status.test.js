@@ -37,22 +37,21 @@ test("a token is asked for where the server asks for one", () => {
 });
 
 test("the example has each key where it is read, with a value that the filter matches", () => {
-  const keys = readKeys(["kind", "user", "login"], {
-    kind: "kind",
-    user: "user",
+  const keys = readKeys(["kind", "user", "login", "org"], {
     login: "actor.login",
+    org: "actor.org.name",
   });
   assert.deepEqual(JSON.parse(exampleEvent(keys, new Filter())), {
     kind: "test",
     user: 2,
-    actor: { login: 3 },
+    actor: { login: 3, org: { name: 4 } },
     text: "Hello from the dashboard",
   });
   const filter = new Filter().with("user", ["291", "23"]).with("login", ["007"]);
   assert.deepEqual(JSON.parse(exampleEvent(keys, filter)), {
     kind: "test",
     user: 291,
-    actor: { login: "007" },
+    actor: { login: "007", org: { name: 4 } },
     text: "Hello from the dashboard",
   });
 });

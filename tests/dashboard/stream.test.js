@@ -154,10 +154,16 @@ test("an older page of an earlier filter is dropped", async () => {
   const older = stream.loadOlder();
   server.gate = Promise.resolve();
   await stream.follow(new Filter().with("user", ["2"]));
+  let openNext = () => {};
+  server.gate = new Promise((resolve) => (openNext = resolve));
+  const next = stream.loadOlder();
   open_();
   assert.equal(await older, 0);
   assert.equal(log.size, 10);
-  assert.equal(stream.older, "idle");
+  assert.equal(stream.older, "loading", "the page of the later one is still on its way");
+  openNext();
+  await next;
+  assert.equal(log.size, 20);
 });
 
 test("a gap is a line, and what is known already does not come again after it", async () => {

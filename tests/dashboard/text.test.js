@@ -70,6 +70,8 @@ test("a summary of much is short, and soon made", () => {
   assert(length(summary(event, NONE, 200)) < 260);
   assert(length(summary({ many: event.many }, NONE, 200)) < 260);
   assert.deepEqual(summary({ deep: event.deep }, NONE, 200), [["deep", "[[[[…]]]]"]]);
+  const names = Array.from({ length: 5_000 }, (_, at) => [`name${at}`, "a value"]);
+  assert(summary(Object.fromEntries(names), NONE, 200).length < 20);
   const started = performance.now();
   for (let time = 0; time < 1_000; time++) summary(event, NONE, 200);
   assert(performance.now() - started < 1_000);
