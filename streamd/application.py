@@ -86,12 +86,12 @@ class Application:
     async def open(self) -> None:
         """Open the store and begin to serve; raise StartupError."""
         stream = self.settings.to_stream()
-        door = self.settings.to_door()
+        door, proxies = self.settings.to_door(), self.settings.to_proxies()
         pages = await asyncio.to_thread(read_pages, dashboard=self.settings.dashboard)
         guard = await asyncio.to_thread(self.settings.to_guard, stream)
         worker = Worker(self._make_store(stream), stream, guard)
         await worker.open()
-        self.gate = Gate(worker, door, compression=self.settings.compression)
+        self.gate = Gate(worker, door, proxies, compression=self.settings.compression)
         self._http = http_app(self.gate, pages)
         self.gate.open()
 

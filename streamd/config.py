@@ -41,6 +41,7 @@ from streamd.options import StoreMaker
 from streamd.rules import RIGHTS, AccessRules
 from streamd.stores.base import Stream
 from streamd.transports.door import Door, is_loopback
+from streamd.transports.proxies import Proxies
 from streamd.units import read_duration, read_size
 
 __all__ = ["LIMITS", "PREFIX", "Settings", "load_settings", "must_be", "without_secrets"]
@@ -147,6 +148,9 @@ class Settings(_LimitSettings):
     )
     allow_host: _Texts = Field([], description="further names that this server goes by (Host)")
     allow_origin: _Texts = Field([], description="web pages that may come in (Origin)")
+    trusted_proxy: _Texts = Field(
+        [], description="proxies whose X-Forwarded-For counts: addresses or networks"
+    )
     allow_anonymous: _Texts = Field(
         [], description="what may be done without a token: read, write, or both"
     )
@@ -225,6 +229,10 @@ class Settings(_LimitSettings):
             given["token_secret"] = self.token_secret.get_secret_value()
         return AccessRules(**given).to_guard(stream)
 
+    def to_proxies(self) -> Proxies:
+        """Return the proxies that are trusted; raise StartupError for what has no such address."""
+        return Proxies(self.trusted_proxy)
+
     @property
     def store_name(self) -> str:
         """What the store is called where people see it: no secret is in it."""
@@ -236,6 +244,7 @@ class Settings(_LimitSettings):
         """Raise StartupError for what no server can be started with."""
         stream = self.to_stream()
         self.to_door()
+        self.to_proxies()
         self._check_access(stream)
         limits = self.limits
         if limits.pong >= limits.ping:

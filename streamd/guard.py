@@ -1,7 +1,7 @@
 """The guard: who somebody is, by his token, and what he may do by that."""
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -39,6 +39,7 @@ class Guard:
         self._remembered: OrderedDict[bytes, tuple[Access, int]] = OrderedDict()
         self._size = 0
         self._version = 0
+        self._present: Counter[str] = Counter()
         self.newcomer = newcomer
         """What may be done before a token has come."""
         self.deadlines = Deadlines()
@@ -109,6 +110,26 @@ class Guard:
         if self._verifier is None or access.expires is None:
             return None
         return access.expires + self._verifier.rules.leeway - self._verifier.now()
+
+    def enter(self, access: Access, before: Access) -> None:
+        """Count a connection for the subject that a token names, and no longer for the one before.
+
+        Raise LimitExceeded if the subject has as many as it may.
+        """
+        subject = access.subject
+        if subject is None or subject == before.subject:
+            return
+        self._limits.check("subject_connections", self._present[subject] + 1)
+        self._present[subject] += 1
+        self.leave(before)
+
+    def leave(self, access: Access) -> None:
+        """Count a connection no longer for its subject."""
+        subject = access.subject
+        if subject is not None:
+            self._present[subject] -= 1
+            if not self._present[subject]:
+                del self._present[subject]
 
     async def aclose(self) -> None:
         """End what is under way; idempotent."""

@@ -39,9 +39,19 @@ class Limits:
     answer_bytes: int = _limit(4 * MIB, "one answer, in bytes; a batch counts as a whole")
     query_work: int = _limit(200_000, "entries that one query looks at")
     calls_in_flight: int = _limit(128, "unanswered calls of one connection; then reading stops")
-    calls_per_second: float | None = _limit(None, "calls of one connection in a second")
-    events_per_second: float | None = _limit(None, "events inserted by one connection in a second")
-    burst: float = _limit(10.0, "seconds whose calls or events may come at once")
+    connections: int = _limit(50_000, "connections, as far as so many files may be open")
+    address_connections: int | None = _limit(None, "connections of one address")
+    subject_connections: int | None = _limit(None, "WebSockets of one token's subject")
+    connects_per_second: float | None = _limit(
+        None, "connections that one address opens in a second"
+    )
+    calls_per_second: float | None = _limit(
+        None, "calls of one connection in a second (POST: of one address)"
+    )
+    events_per_second: float | None = _limit(
+        None, "events inserted by one connection in a second (POST: of one address)"
+    )
+    burst: float = _limit(10.0, "seconds whose calls, events or connections may come at once")
     refusals: int = _limit(1_000, "calls refused for their rate within a burst; then a peer is cut")
     window: int = _limit(100_000, "newest entries that a worker keeps in memory")
     window_bytes: int = _limit(256 * MIB, "size of the entries in memory, in bytes")

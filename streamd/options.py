@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     workers: int
     allow_host: Texts
     allow_origin: Texts
+    trusted_proxy: Texts
     allow_anonymous: Texts
     token_secret: str
     token_secret_file: str | Path
@@ -64,6 +65,10 @@ class Options(TypedDict, total=False):
     answer_bytes: Size
     query_work: int
     calls_in_flight: int
+    connections: int
+    address_connections: int | None
+    subject_connections: int | None
+    connects_per_second: float | None
     calls_per_second: float | None
     events_per_second: float | None
     burst: Seconds

@@ -73,7 +73,7 @@ _DATA: dict[type[CallError], Schema] = {
     ),
     errors.RateLimited: record(
         {
-            "limit": {"enum": ["calls_per_second", "events_per_second"]},
+            "limit": {"enum": ["calls_per_second", "events_per_second", "refusals"]},
             "max": {"type": "number"},
             "retry_after_ms": _COUNT,
         }

@@ -40,6 +40,10 @@ _BACKLOG = 65_535
 
 Of 9,000 who came back at once, thousands found a shorter line full, and some were reset.
 """
+_OTHER_FILES = 200
+"""Open files that are no connections let in: the store's, the listeners, those who are turned away."""
+_FEW = 10_000
+"""Connections under which a server had better be told of, if it is open files that it lacks."""
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -191,6 +195,12 @@ def serve_settings(settings: Settings, on_started: Callable[[Address], None]) ->
     """Serve what the settings say, as `serve` does."""
     set_up_logs()
     kernel.raise_open_files()
+    given, settings = settings, _affordable(settings)
+    if settings.connections < min(given.connections, _FEW):
+        logger.warning(
+            "there can be only %d connections: allow more open files (ulimit -n, LimitNOFILE)",
+            settings.connections,
+        )
     sockets = bind(settings.host, settings.port, resolve(settings.host))
     address = Address(settings.host, sockets[0].getsockname()[1])
     serve_somewhere = _serve_here if settings.workers == 1 else _serve_in_workers
@@ -202,6 +212,23 @@ def serve_settings(settings: Settings, on_started: Callable[[Address], None]) ->
 
     with closing(sockets), _restored_signals():
         serve_somewhere(settings, sockets, started, systemd)
+
+
+def _affordable(settings: Settings) -> Settings:
+    """Return the settings with no more connections than there may be open files for.
+
+    Raise StartupError if it is not the default that is too much.
+    """
+    files = kernel.open_files()
+    most = max(files - _OTHER_FILES, 0)
+    if settings.connections <= most:
+        return settings
+    if "connections" in settings.model_fields_set or not most:
+        raise StartupError(
+            f"connections can't be {settings.connections}: {files} files may be open, and {_OTHER_FILES} of them "
+            "are for other things; allow more (ulimit -n, LimitNOFILE) or lower it"
+        )
+    return settings.model_copy(update={"connections": most})
 
 
 def _check_foreground() -> None:
@@ -294,7 +321,7 @@ async def run_server(**options: Unpack[Options]) -> AsyncGenerator[RunningServer
     Raises:
         StartupError: It can't be started: one sentence says why.
     """
-    settings = load_settings(**{"port": 0, **options})
+    settings = _affordable(load_settings(**{"port": 0, **options}))
     if settings.workers > 1:
         raise StartupError("workers must be 1 in run_server, which serves in its event loop alone")
     places = await asyncio.to_thread(resolve, settings.host)

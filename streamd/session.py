@@ -10,7 +10,13 @@ from typing import Any
 from streamd import jsonrpc
 from streamd.access import NOBODY, Access
 from streamd.calls import Answer, Work
-from streamd.errors import CallError, InvalidRequest, StoreUnavailable, Unauthorized
+from streamd.errors import (
+    CallError,
+    InvalidRequest,
+    LimitExceeded,
+    StoreUnavailable,
+    Unauthorized,
+)
 from streamd.exchange import Exchange, Reply
 from streamd.guard import Guard, read_bearer
 from streamd.hub import Hub
@@ -33,7 +39,7 @@ __all__ = [
 TOKEN_EXPIRED = 4001
 """The close code that means: come back with a new token."""
 TOO_MANY = 4029
-"""The close code that means: too many calls came too soon; come back later."""
+"""The close code that means: too many calls came too soon, or connections of one subject; come back later."""
 TOKEN_REFUSED = 4501
 """The close code that means: this token will not do."""
 TRY_AGAIN_LATER = 1013
@@ -138,6 +144,7 @@ class Session:
         self._closed = True
         self._backlog = self._calls = None
         self._guard.deadlines.forget(self)
+        self._guard.leave(self.access)
         self._outbox.close()
         # When thousands go at once, those who stay do not wait until all are let go of.
         self._turns.add(partial(self._hub.leave, self.peer), new=True)
@@ -245,7 +252,7 @@ class Session:
     async def _authenticate(self, token: str, answer: Answer) -> None:
         try:
             access = await self._judge(token)
-        except Unauthorized as error:
+        except (Unauthorized, LimitExceeded) as error:
             answer.error(error)
             self._refuse(error)
         else:
@@ -264,7 +271,7 @@ class Session:
     async def _take_header(self, headers: Sequence[str]) -> None:
         try:
             await self._admit(await self._judge(read_bearer(headers)))
-        except Unauthorized as error:
+        except (Unauthorized, LimitExceeded) as error:
             self._refuse(error)
         except CallError:
             self._hang_up(TRY_AGAIN_LATER, "the token can't be judged now")
@@ -274,12 +281,15 @@ class Session:
 
     async def _judge(self, token: str) -> Access:
         try:
-            return await self._guard.judge(token)
+            access = await self._guard.judge(token)
         except StoreUnavailable:
             # It did come in time; that it can't be judged is not the peer's fault.
             if self.access is NOBODY and not self._closed:
                 self._guard.deadlines.set(self, self._limits.authenticate_deadline)
             raise
+        if not self._closed:
+            self._guard.enter(access, self.access)
+        return access
 
     async def _admit(self, access: Access) -> None:
         """Let it count from now on, for what is subscribed too."""
@@ -293,8 +303,10 @@ class Session:
             self._guard.deadlines.set(self, left)
         await self._hub.judge_again(self.peer, access)
 
-    def _refuse(self, error: Unauthorized) -> None:
-        if error.data is not None and error.data.get("reason") == "expired":
+    def _refuse(self, error: Unauthorized | LimitExceeded) -> None:
+        if isinstance(error, LimitExceeded):
+            self._hang_up(TOO_MANY, "too many connections of this subject")
+        elif error.data is not None and error.data.get("reason") == "expired":
             self._hang_up(TOKEN_EXPIRED, "token expired")
         else:
             self._hang_up(TOKEN_REFUSED, "token refused")

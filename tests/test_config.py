@@ -98,6 +98,13 @@ def test_lists(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().allow_host == ["c.example", "d.example"]
 
 
+def test_proxies_that_are_trusted() -> None:
+    proxies = load_settings(trusted_proxy="10.0.0.0/8, 192.0.2.7").to_proxies()
+    assert [proxies.trusts(each) for each in ("10.1.2.3", "192.0.2.7", "192.0.2.8")] == [True, True, False]  # fmt: skip
+    with pytest.raises(StartupError, match=r"'proxy\.example' is not a proxy's address"):
+        load_settings(trusted_proxy=["10.0.0.1", "proxy.example"])
+
+
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False)])
 def test_switches(text: str, value: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert load_settings().compression is False

@@ -17,6 +17,7 @@ from streamd.session import (
     NO_TOKEN_IN_TIME,
     TOKEN_EXPIRED,
     TOKEN_REFUSED,
+    TOO_MANY,
     TRY_AGAIN_LATER,
 )
 from streamd.tokens import FixedKey, Rules, Verifier, read_secret
@@ -86,9 +87,11 @@ class World:
             each.expire()
 
 
-def make_guard(clock: Clock, keys: Keys, newcomer: Access = NOBODY, **rules: Any) -> Guard:
+def make_guard(
+    clock: Clock, keys: Keys, newcomer: Access = NOBODY, limits: Limits = LIMITS, **rules: Any
+) -> Guard:
     verifier = Verifier(Rules(algorithms=("HS256",), **rules), keys, clock)
-    guard = Guard(KEYS, LIMITS, verifier, newcomer)
+    guard = Guard(KEYS, limits, verifier, newcomer)
     guard.deadlines = Deadlines(clock)
     return guard
 
@@ -96,7 +99,8 @@ def make_guard(clock: Clock, keys: Keys, newcomer: Access = NOBODY, **rules: Any
 @asynccontextmanager
 async def world(newcomer: Access = NOBODY, **limits: Any) -> AsyncIterator[World]:
     clock, keys = Clock(), Keys()
-    async with serving(guard=make_guard(clock, keys, newcomer), **limits) as worker:
+    guard = make_guard(clock, keys, newcomer, Limits(**limits))
+    async with serving(guard=guard, **limits) as worker:
         yield World(worker, clock, keys)
 
 
@@ -348,6 +352,47 @@ async def test_a_token_that_is_renewed_lasts_as_long_as_the_new_one() -> None:
         w.pass_(1)
         assert client.ended == [(TOKEN_EXPIRED, "token expired")]
         assert len(w.worker.guard.deadlines) == 0
+
+
+async def test_a_subject_has_as_many_connections_as_it_may() -> None:
+    async with world(subject_connections=2) as w:
+        one, two = await w.known(), await w.known()
+        await w.known(sub="another")
+        await one.call("authenticate", {"token": w.token()})
+        third = w.client()
+        error = await third.fail("authenticate", {"token": w.token()})
+        assert error["code"] == -32004
+        assert error["data"] == {"limit": "subject_connections", "max": 2, "got": 3}
+        assert third.ended == [(TOO_MANY, "too many connections of this subject")]
+        fourth = w.client()
+        fourth.session.take_header([f"Bearer {w.token()}"])
+        await turns()
+        assert [code for code, _ in fourth.ended] == [TOO_MANY]
+        one.session.close()
+        await w.known()
+        # Who becomes another leaves a place behind.
+        await two.call("authenticate", {"token": w.token(sub="another")})
+        assert two.ended == []
+        last = await w.known()
+        assert (await last.fail("authenticate", {"token": w.token(sub="another")}))[
+            "code"
+        ] == -32004
+
+
+async def test_of_connections_that_are_gone_no_subject_is_kept() -> None:
+    async with world(subject_connections=2) as w:
+        for _ in range(10):
+            w.keys.there.clear()
+            early = w.client()
+            early.ask("authenticate", {"token": w.token(jti=str(w.keys.asked))})
+            early.session.close()
+            w.keys.there.set()
+            late = await w.known(jti="late")
+            await late.call("authenticate", {"token": w.token(sub="another")})
+            late.session.close()
+            late.session.close()
+            await turns()
+        assert not w.worker.guard._present
 
 
 async def test_years_are_no_trouble() -> None:

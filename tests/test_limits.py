@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from streamd.limits import Limits
 from streamd.stores.base import Stream
 from streamd.stores.memory import MemoryStore
 from streamd.view import View
+from tests.harness import Peer, running, until, upgrade, websocket
 from tests.parts import KEYS, PLENTY, Client, draft, serving
 
 Call = tuple[str, Any]
@@ -180,6 +182,57 @@ async def refusals() -> None:
         assert client.ended == [(4029, "too many calls")]
 
 
+async def places(name: str) -> None:
+    """See that two connections are let in and a third is not, but is when another has left."""
+    async with running(**{name: 2}) as server:
+        census = server.application.gate.census
+        async with websocket(server), websocket(server):
+            async with Peer.connect(server) as third:
+                await third.send(upgrade())
+                response = await third.response()
+                assert response.status == {"connections": 503}.get(name, 429)
+                assert int(response.headers["retry-after"]) > 0
+        await until(lambda: census.connections == 0)
+        async with websocket(server) as another:
+            assert (await another.call("info"))["limits"][name] == 2
+
+
+async def connections() -> None:
+    await places("connections")
+
+
+async def address_connections() -> None:
+    await places("address_connections")
+
+
+async def connects_per_second() -> None:
+    async with running(connects_per_second=0.003, burst=1_000) as server:
+        for _ in range(3):
+            async with websocket(server):
+                pass
+        async with Peer.connect(server) as peer:
+            await peer.send(upgrade())
+            response = await peer.response()
+            assert response.status == 429
+            assert 300 < int(response.headers["retry-after"]) <= 334
+
+
+async def outbox_bytes() -> None:
+    async with running(outbox_bytes=100_000) as server:
+        keepalive = server.application.gate.keepalive
+        async with websocket(server, receive_buffer=4096) as peer, websocket(server) as other:
+            await peer.call("subscribe")
+            connection = next(each for each in keepalive if each.number == 1)
+            most = 0
+            for _ in range(200):
+                await other.call("insert_many", {"events": [event(1_000)] * 20})
+                most = max(most, connection._transport.get_write_buffer_size())
+            assert 25_000 < most <= 100_000
+            received = 0
+            while received < 4_000:
+                received += (await peer.message())["method"] == "event"
+
+
 async def windows(**limits: Any) -> View:
     async with MemoryStore("memory:", Stream("test", KEYS, Limits())) as store:
         view = View(store, Limits(**limits))
@@ -236,10 +289,14 @@ OTHERWISE: dict[str, Callable[[], Awaitable[None]]] = {
     "batch": batches,
     "keys": keys,
     "calls_in_flight": calls_in_flight,
+    "connections": connections,
+    "address_connections": address_connections,
+    "connects_per_second": connects_per_second,
     "calls_per_second": calls_per_second,
     "events_per_second": events_per_second,
     "burst": burst,
     "refusals": refusals,
+    "outbox_bytes": outbox_bytes,
     "window": window,
     "window_bytes": window_bytes,
     "max_events": max_events,
@@ -248,21 +305,21 @@ OTHERWISE: dict[str, Callable[[], Awaitable[None]]] = {
 """The limits that show in another way."""
 
 ELSEWHERE = {
-    "grants": "tests/test_access.py",
-    "token_bytes": "tests/test_tokens.py",
-    "authenticate_deadline": "tests/test_guard.py",
-    "max_age": "tests/stores",
-    "insert_id_lifetime": "tests/stores",
-    "ping": "tests/test_hub.py, tests/transports",
-    "message_bytes": "tests/transports",
-    "outbox_bytes": "tests/transports",
-    "drain": "tests/transports",
-    "write_deadline": "tests/transports",
-    "pong": "tests/transports",
-    "header_bytes": "tests/transports",
-    "header_deadline": "tests/transports",
+    "grants": "test_access.py::test_grants_are_bounded",
+    "token_bytes": "test_tokens.py::test_a_token_is_not_read_beyond_its_limit",
+    "authenticate_deadline": "test_guard.py::test_a_token_must_come_in_time",
+    "subject_connections": "test_guard.py::test_a_subject_has_as_many_connections_as_it_may",
+    "max_age": "stores/test_contract.py::test_max_age_raises_the_floor",
+    "insert_id_lifetime": "stores/test_contract.py::test_an_insert_id_is_forgotten_after_its_lifetime",
+    "ping": "transports/test_keepalive.py::test_pings_come_every_25_seconds",
+    "pong": "transports/test_keepalive.py::test_silence_is_cut_8_seconds_after_the_ping",
+    "write_deadline": "transports/test_keepalive.py::test_with_a_backlog_only_the_write_deadline_counts",
+    "message_bytes": "transports/test_http.py::test_body_at_its_limit_and_one_over",
+    "drain": "test_server.py::test_peers_that_do_not_say_goodbye_are_left_at_the_deadline",
+    "header_bytes": "transports/test_http_protocol.py::test_header_at_its_limit_and_one_over",
+    "header_deadline": "transports/test_http_protocol.py::test_header_byte_by_byte",
 }
-"""The limits that need a clock, a socket or a token."""
+"""The limits that need a clock, a socket or a token, and where they are tested."""
 
 NAMES = {field.name for field in dataclasses.fields(Limits)}
 
@@ -270,6 +327,9 @@ NAMES = {field.name for field in dataclasses.fields(Limits)}
 def test_every_limit_has_its_test() -> None:
     assert {*CALLS, *OTHERWISE, *ELSEWHERE} == NAMES
     assert len(CALLS) + len(OTHERWISE) + len(ELSEWHERE) == len(NAMES)
+    for place in ELSEWHERE.values():
+        file, _, test = place.partition("::")
+        assert f"def {test}(" in (Path(__file__).parent / file).read_text(), place
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -311,7 +371,8 @@ def test_the_defaults_are_those_of_the_documents() -> None:
         "message_bytes": 1 << 20, "event_bytes": 64 << 10, "nesting": 64, "keys": 16, "event_terms": 64,
         "value_bytes": 512, "insert_id_bytes": 128, "grants": 64, "insert_many": 1_000, "batch": 100, "filter_values": 10_000,
         "connection_filter_values": 20_000, "subscriptions": 100, "backfill": 1_000, "limit": 1_000, "slice": 1_000,
-        "end": 10_000, "answer_bytes": 4 << 20, "query_work": 200_000, "calls_in_flight": 128, "calls_per_second": None, "events_per_second": None, "burst": 10.0,
+        "end": 10_000, "answer_bytes": 4 << 20, "query_work": 200_000, "calls_in_flight": 128, "connections": 50_000,
+        "address_connections": None, "subject_connections": None, "connects_per_second": None, "calls_per_second": None, "events_per_second": None, "burst": 10.0,
         "refusals": 1_000, "window": 100_000,
         "window_bytes": 256 << 20, "outbox_bytes": 256 << 10, "max_events": None, "max_age": None, "drain": 15.0,
         "write_deadline": 60.0, "ping": 25.0, "pong": 8.0, "token_bytes": 8 << 10,

@@ -1,6 +1,7 @@
 """The server's life: how it starts, why it does not, and how it ends."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -314,6 +315,49 @@ def output(process: Process) -> tuple[int, str]:
     """Wait for its end; return its exit code and what it said on stderr."""
     _, errors = process.process.communicate(timeout=DEADLINE)
     return process.process.returncode, errors
+
+
+def limited(files: int, *options: str) -> subprocess.Popen[str]:
+    """Run `streamd serve` where only so many files may be open."""
+    environment = {name: value for name, value in os.environ.items() if "STREAMD" not in name}
+    command = [sys.executable, "-m", "streamd", "serve", "--port", "0", *options]
+    return subprocess.Popen(
+        ["sh", "-c", f'ulimit -n {files} && exec "$0" "$@"', *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | {"STREAMD_STORE": "memory:"},
+    )
+
+
+def test_connections_that_can_not_be_had_keep_it_from_starting() -> None:
+    with limited(300, "--connections", "101") as process:
+        said, errors = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, said) == (1, "")
+    assert errors.startswith("streamd: connections can't be 101: 300 files may be open")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--connections", "100")])
+async def test_where_few_files_may_be_open_connections_are_few(options: tuple[str, ...]) -> None:
+    with limited(300, *options) as process:
+        try:
+            assert process.stdout is not None
+            line = await asyncio.to_thread(process.stdout.readline)
+            address = Address("127.0.0.1", int(line.split(":")[2].partition("/")[0]))
+            async with contextlib.AsyncExitStack() as stack:
+                peers = [await stack.enter_async_context(websocket(address)) for _ in range(100)]
+                assert (await peers[0].call("info"))["limits"]["connections"] == 100
+                for _ in range(300):
+                    async with Peer.connect(address) as another:
+                        assert (await another.response()).status == 503
+                assert [await peer.call("ping") for peer in peers] == ["pong"] * 100
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert errors.count("there can be only 100 connections") == (0 if options else 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -43,6 +43,8 @@ class Refusal:
 
     status: int
     reason: str
+    retry_after: int | None = None
+    """Seconds after which it may be different."""
 
 
 def parse_authority(text: str) -> Authority | None:

@@ -11,10 +11,12 @@ from uvicorn.server import ServerState
 from websockets.extensions import ServerExtensionFactory
 
 from streamd.limits import Limits
+from streamd.transports.census import Census
 from streamd.transports.door import Door
 from streamd.transports.frames import Deflate
 from streamd.transports.journal import Journal
 from streamd.transports.keepalive import Keepalive, Pinged
+from streamd.transports.proxies import Proxies
 from streamd.worker import Worker
 
 __all__ = ["SERVICE_RESTART", "Gate"]
@@ -55,12 +57,21 @@ class Gate:
     member of the set when it has stopped to accept, and waits until they have left it.
     """
 
-    def __init__(self, worker: Worker, door: Door, *, compression: bool = False) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        door: Door,
+        proxies: Proxies | None = None,
+        *,
+        compression: bool = False,
+    ) -> None:
         self.worker = worker
         self.door = door
+        self.proxies = proxies or Proxies()
         self.extensions: list[ServerExtensionFactory] = [Deflate()] if compression else []
         """What may be negotiated with a WebSocket."""
         self.limits: Limits = worker.stream.limits
+        self.census = Census(self.limits, self.proxies, worker.pace)
         self.guard = worker.guard
         self.turns = worker.turns
         self.journal = Journal(worker.meters)

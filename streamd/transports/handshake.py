@@ -1,6 +1,7 @@
 """Who gets a WebSocket: the opening handshake of RFC 6455, section 4.2, and our own rules before it."""
 
 import http
+from collections.abc import Callable
 
 import orjson
 from websockets.datastructures import Headers
@@ -18,9 +19,17 @@ BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length:
 _PATH = "/"
 
 
-def shake_hands(server: ServerProtocol, request: Request, gate: Gate) -> bool:
-    """Answer a request, by way of its parser, and tell whether it now has its WebSocket."""
-    refusal = _refusal(request, gate)
+def shake_hands(
+    server: ServerProtocol,
+    request: Request,
+    gate: Gate,
+    admit: Callable[[Request], Refusal | None],
+) -> bool:
+    """Answer a request, by way of its parser, and tell whether it now has its WebSocket.
+
+    `admit` is asked last, whether there is room for this peer.
+    """
+    refusal = _refusal(request, gate) or admit(request)
     response = server.accept(request) if refusal is None else _response(server, refusal)
     server.send_response(response)
     return response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS
@@ -48,4 +57,6 @@ def _response(server: ServerProtocol, refusal: Refusal) -> Response:
             "Content-Type": "application/json",
         }
     )
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after)
     return response

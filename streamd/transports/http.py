@@ -1,5 +1,6 @@
 """HTTP: `POST /` with calls, what orchestrators ask, and the pages for browsers."""
 
+import math
 from collections.abc import Mapping
 
 import orjson
@@ -13,7 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamd import jsonrpc
 from streamd.access import NOBODY, Access
-from streamd.errors import CallError, LimitExceeded, StoreUnavailable, Unauthorized
+from streamd.errors import CallError, LimitExceeded, RateLimited, StoreUnavailable, Unauthorized
+from streamd.rates import Rates
 from streamd.transports.cors import Cors
 from streamd.transports.envelope import Envelope, read_envelope
 from streamd.transports.gate import Gate
@@ -90,6 +92,11 @@ class _Site:
         media_type = request.headers.get("content-type", "").partition(";")[0]
         if media_type.strip().lower() != _JSON:
             return _error(415, f"Content-Type must be {_JSON}")
+        rates = self._rates(request)
+        if rates is not None and (seconds := rates.barred()):
+            milliseconds = math.ceil(seconds * 1000)
+            error = RateLimited("refusals", self._gate.limits.refusals, milliseconds)
+            return _refusal(429, error, {"Retry-After": str(math.ceil(seconds))})
         try:
             access = await self._look(request)
         except Unauthorized as error:
@@ -105,8 +112,8 @@ class _Site:
             return _refusal(413, error)
         envelope = await self._gate.turns.do(read_envelope, body, self._gate.limits)
         if envelope is not None:
-            return Response(await self._answer(envelope, access), media_type=_JSON)
-        answer = await self._gate.worker.post(body, access)
+            return Response(await self._answer(envelope, access, rates), media_type=_JSON)
+        answer = await self._gate.worker.post(body, access, rates)
         return Response(answer, media_type=_JSON) if answer else Response(status_code=204)
 
     async def _look(self, request: Request) -> Access:
@@ -128,9 +135,16 @@ class _Site:
             body += part
         return bytes(body)
 
-    async def _answer(self, envelope: Envelope, access: Access) -> bytes:
+    def _rates(self, request: Request) -> Rates | None:
+        """Return what all the calls are held to that come from where this one does."""
+        address = "" if request.client is None else request.client.host
+        forwarded = request.headers.getlist("x-forwarded-for")
+        return self._gate.census.rates(self._gate.proxies.find(address, forwarded))
+
+    async def _answer(self, envelope: Envelope, access: Access, rates: Rates | None) -> bytes:
         try:
-            return envelope.result(await self._gate.worker.call(*envelope.to_call(), access))
+            result = await self._gate.worker.call(*envelope.to_call(), access, rates)
+            return envelope.result(result)
         except CallError as error:
             return envelope.error(error)
 

@@ -15,7 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from streamd.transports import kernel
+from streamd.transports.door import Refusal
 from streamd.transports.gate import Gate
+from streamd.transports.proxies import address_of
 
 __all__ = ["HttpProtocol"]
 
@@ -25,6 +27,8 @@ _SLOWEST_BODY = 16 << 10
 """Bytes per second that a body has to bring on average, beyond the time that a header has."""
 _REQUEST = 200e-6
 """Seconds that the task of a request takes, roughly: the loop does it after all those that began one."""
+_TURNED_AWAY = 100
+"""Connections at a time that are told why they are not let in; further ones are cut."""
 _LINGER = 1.0
 """Seconds to read on after a refusal: to close with bytes unread would be a reset, and lose the answer."""
 
@@ -53,6 +57,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.access_log = False
         self._gate: Gate = app_state["gate"]
         self._gate.attach(server_state)
+        self._address: str | None = None
+        """Where the peer is that has taken a place."""
+        self._turned_away = False
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._kept = b""
@@ -75,14 +82,22 @@ class HttpProtocol(HttpToolsProtocol):
         transport.set_write_buffer_limits(0)
         if self._gate.draining:
             transport.abort()  # It was accepted just before the server stopped to.
-        else:
+            return
+        refusal = self._take_place()
+        if refusal is None:
             self._begin_request()
+        else:
+            self._turn_away(refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
         self._end_request()
         self._kept = b""
         self._gate.keepalive.forget(self)
+        if self._address is not None:
+            self._gate.census.leave(self._address)
+        if self._turned_away:
+            self._gate.census.turned_away -= 1
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -172,6 +187,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._end_request()
         transport = self.transport
         self.handle_websocket_upgrade()
+        self._address = None  # It is the WebSocket that leaves.
         self.parser = None  # type: ignore[assignment]  # it would keep us alive until the next garbage collection
         self._refusing = True
         if rest:
@@ -280,7 +296,26 @@ class HttpProtocol(HttpToolsProtocol):
 
     # Refusing.
 
-    def _refuse(self, status: int, reason: str) -> None:
+    def _take_place(self) -> Refusal | None:
+        """Take a place among all connections, or say why there is none."""
+        address = address_of(self.transport)
+        refusal = self._gate.census.enter(address)
+        if refusal is None:
+            self._address = address
+        return refusal
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        """Tell a peer why it is not let in, unless many are just being told."""
+        census = self._gate.census
+        if census.turned_away >= _TURNED_AWAY:
+            self._refusing = True
+            self.transport.abort()
+            return
+        census.turned_away += 1
+        self._turned_away = True
+        self._refuse(refusal.status, refusal.reason, refusal.retry_after)
+
+    def _refuse(self, status: int, reason: str, retry_after: int | None = None) -> None:
         """Answer the peer ourselves, for the last time; the application learns that it is gone."""
         self._end_request()
         self._refusing = True
@@ -293,7 +328,7 @@ class HttpProtocol(HttpToolsProtocol):
                 # Ours would be taken for the answer to an earlier request, or for part of this one's.
                 self.transport.abort()
                 return
-        self.transport.write(_answer(status, reason))
+        self.transport.write(_answer(status, reason, retry_after))
         self.transport.write_eof()
         self._deadline = self.loop.call_later(_LINGER, self.transport.abort)
 
@@ -321,12 +356,14 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
-def _answer(status: int, reason: str) -> bytes:
+def _answer(status: int, reason: str, retry_after: int | None) -> bytes:
     body = orjson.dumps({"error": reason})
+    later = "" if retry_after is None else f"Retry-After: {retry_after}\r\n"
     head = (
         f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n"
         "Content-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n"
+        f"{later}"
         "Connection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -9,7 +9,7 @@ import sys
 import termios
 from typing import Any
 
-__all__ = ["acked", "raise_open_files", "taken", "tune", "unsent"]
+__all__ = ["acked", "open_files", "raise_open_files", "taken", "tune", "unsent"]
 
 _NOT_SENT_LOW_WATER = 64 << 10
 _SEND_BUFFER = 256 << 10
@@ -62,8 +62,14 @@ def acked(transport: asyncio.Transport) -> int | None:
         return None
 
 
+def open_files() -> int:
+    """Return how many files this process may have open; every connection is one."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
 def raise_open_files() -> None:
-    """Allow as many open files as the system lets us: every connection is one."""
+    """Allow as many open files as the system lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

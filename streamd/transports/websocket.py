@@ -18,10 +18,12 @@ from websockets.server import ServerProtocol
 from streamd.outbox import Outbox
 from streamd.session import Session
 from streamd.transports import kernel
+from streamd.transports.door import Refusal
 from streamd.transports.frames import frame_for
 from streamd.transports.gate import Gate
 from streamd.transports.handshake import BAD_REQUEST, shake_hands
 from streamd.transports.journal import Totals
+from streamd.transports.proxies import address_of
 
 __all__ = ["TOO_SLOW", "WebSocket"]
 
@@ -49,8 +51,8 @@ class WebSocket(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_entries", "_feeding", "_fragments", "_gate", "_is_text", "_opened", "_outbox", "_parser", "_reading",
-        "_session", "_transport", "_unread", "heard", "lagging", "number", "pinged", "slot",
+        "_address", "_entries", "_feeding", "_fragments", "_gate", "_is_text", "_opened", "_outbox", "_parser",
+        "_reading", "_session", "_transport", "_unread", "heard", "lagging", "number", "pinged", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -84,12 +86,14 @@ class WebSocket(asyncio.Protocol):
         self.pinged = 0
         self.lagging = False
         self.slot = 0
+        self._address = ""
 
     # What the event loop tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection over."""
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's is none
+        self._address = address_of(transport)
         high = self._gate.limits.outbox_bytes // 2
         transport.set_write_buffer_limits(high=high, low=high // 4)
         self._gate.keepalive.add(self)
@@ -97,6 +101,7 @@ class WebSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything; cycles are cut here, so that no garbage collector has to."""
         self._gate.keepalive.remove(self)
+        self._gate.census.leave(self._address)
         self._end_session()
         self._tell_end()
         self._parser.parser.close()
@@ -202,7 +207,7 @@ class WebSocket(asyncio.Protocol):
     def _shake_hands(self, request: Request) -> None:
         server = self._parser
         assert isinstance(server, ServerProtocol)
-        shaken = shake_hands(server, request, self._gate)
+        shaken = shake_hands(server, request, self._gate, self._admit)
         self._flush()
         if not shaken:
             return
@@ -218,6 +223,17 @@ class WebSocket(asyncio.Protocol):
         self.number = self._gate.journal.opened(self._address)
         self._session = self._gate.worker.session(self._outbox, self._set_reading, self.close)
         self._session.take_header(request.headers.get_all("Authorization"))
+
+    def _admit(self, request: Request) -> Refusal | None:
+        """Count the connection for whom a trusted proxy came, or say why that one may have no more."""
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        address = self._gate.proxies.find(self._address, forwarded)
+        if address == self._address:
+            return None
+        refusal = self._gate.census.claim(address)
+        if refusal is None:
+            self._address = address
+        return refusal
 
     # Frames.
 
@@ -251,12 +267,6 @@ class WebSocket(asyncio.Protocol):
         else:
             self._end_session()
             self._parser.fail(CloseCode.INVALID_DATA, "text must be UTF-8")
-
-    @property
-    def _address(self) -> str | None:
-        """Where the peer is, without its port."""
-        name = self._transport.get_extra_info("peername")
-        return str(name[0]) if isinstance(name, tuple) else None
 
     # Coming to an end.
 
