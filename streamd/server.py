@@ -195,11 +195,13 @@ def serve_settings(settings: Settings, on_started: Callable[[Address], None]) ->
     """Serve what the settings say, as `serve` does."""
     set_up_logs()
     kernel.raise_open_files()
-    given, settings = settings, _affordable(settings)
-    if settings.connections < min(given.connections, _FEW):
+    wanted = settings.limits.connections
+    settings = _affordable(settings)
+    connections = settings.limits.connections
+    if connections < min(wanted, _FEW):
         logger.warning(
             "there can be only %d connections: allow more open files (ulimit -n, LimitNOFILE)",
-            settings.connections,
+            connections,
         )
     sockets = bind(settings.host, settings.port, resolve(settings.host))
     address = Address(settings.host, sockets[0].getsockname()[1])
@@ -220,12 +222,12 @@ def _affordable(settings: Settings) -> Settings:
     Raise StartupError if it is not the default that is too much.
     """
     files = kernel.open_files()
-    most = max(files - _OTHER_FILES, 0)
-    if settings.connections <= most:
+    wanted, most = settings.limits.connections, max(files - _OTHER_FILES, 0)
+    if wanted <= most:
         return settings
     if "connections" in settings.model_fields_set or not most:
         raise StartupError(
-            f"connections can't be {settings.connections}: {files} files may be open, and {_OTHER_FILES} of them "
+            f"connections can't be {wanted}: {files} files may be open, and {_OTHER_FILES} of them "
             "are for other things; allow more (ulimit -n, LimitNOFILE) or lower it"
         )
     return settings.model_copy(update={"connections": most})
