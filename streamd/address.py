@@ -4,7 +4,7 @@ import errno
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streamd.errors import StartupError
 from streamd.transports import kernel
@@ -24,6 +24,8 @@ class Address:
 
     host: str
     port: int
+    secure: bool = field(default=False, kw_only=True)
+    """Whether it speaks TLS."""
 
     @property
     def authority(self) -> str:
@@ -34,12 +36,12 @@ class Address:
     @property
     def url(self) -> str:
         """The URL for HTTP."""
-        return f"http://{self.authority}/"
+        return f"http{'s' * self.secure}://{self.authority}/"
 
     @property
     def ws_url(self) -> str:
         """The URL for WebSocket."""
-        return f"ws://{self.authority}/"
+        return f"ws{'s' * self.secure}://{self.authority}/"
 
 
 def resolve(host: str) -> list[Place]:

@@ -42,6 +42,7 @@ from streamd.rules import RIGHTS, AccessRules
 from streamd.stores.base import Stream
 from streamd.transports.door import Door, is_loopback
 from streamd.transports.proxies import Proxies
+from streamd.transports.tls import check_certificate
 from streamd.units import read_duration, read_size
 
 __all__ = ["LIMITS", "PREFIX", "Settings", "load_settings", "must_be", "without_secrets"]
@@ -148,6 +149,12 @@ class Settings(_LimitSettings):
     )
     allow_host: _Texts = Field([], description="further names that this server goes by (Host)")
     allow_origin: _Texts = Field([], description="web pages that may come in (Origin)")
+    tls_cert: Path | None = Field(
+        None, description="file with the certificate chain (PEM): speak https and wss"
+    )
+    tls_key: Path | None = Field(
+        None, description="file with the certificate's key (PEM); none: it is in the same file"
+    )
     trusted_proxy: _Texts = Field(
         [], description="proxies whose X-Forwarded-For counts: addresses or networks"
     )
@@ -234,6 +241,11 @@ class Settings(_LimitSettings):
         return Proxies(self.trusted_proxy)
 
     @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.tls_cert is not None
+
+    @property
     def store_name(self) -> str:
         """What the store is called where people see it: no secret is in it."""
         if isinstance(self.store, str):
@@ -246,6 +258,7 @@ class Settings(_LimitSettings):
         self.to_door()
         self.to_proxies()
         self._check_access(stream)
+        self._check_tls()
         limits = self.limits
         if limits.pong >= limits.ping:
             raise StartupError("pong must be less than ping: a verdict comes before the next ping")
@@ -259,6 +272,12 @@ class Settings(_LimitSettings):
                 f"host {self.host} lets other machines in, and there are no access rules: name a source of "
                 "tokens such as --token-secret-file, or say --allow-anonymous read,write"
             )
+
+    def _check_tls(self) -> None:
+        if self.tls_cert is not None:
+            check_certificate(self.tls_cert, self.tls_key)
+        elif self.tls_key is not None:
+            raise StartupError("tls_key is given without a certificate: name it with --tls-cert")
 
     def _check_shared(self) -> None:
         if not isinstance(self.store, str):

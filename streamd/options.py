@@ -32,6 +32,8 @@ class Options(TypedDict, total=False):
     workers: int
     allow_host: Texts
     allow_origin: Texts
+    tls_cert: str | Path
+    tls_key: str | Path
     trusted_proxy: Texts
     allow_anonymous: Texts
     token_secret: str

@@ -129,6 +129,8 @@ class _Config(uvicorn.Config):
             server_header=False,
             proxy_headers=False,
             workers=application.settings.workers,
+            ssl_certfile=application.settings.tls_cert,
+            ssl_keyfile=application.settings.tls_key,
             backlog=_BACKLOG,
             timeout_keep_alive=math.ceil(limits.header_deadline),
             # A backstop: the gate ends everything when its time is over.
@@ -204,7 +206,7 @@ def serve_settings(settings: Settings, on_started: Callable[[Address], None]) ->
             connections,
         )
     sockets = bind(settings.host, settings.port, resolve(settings.host))
-    address = Address(settings.host, sockets[0].getsockname()[1])
+    address = Address(settings.host, sockets[0].getsockname()[1], secure=settings.secure)
     serve_somewhere = _serve_here if settings.workers == 1 else _serve_in_workers
     systemd = Systemd()
 
@@ -338,7 +340,8 @@ async def run_server(**options: Unpack[Options]) -> AsyncGenerator[RunningServer
             await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 await task
-            yield RunningServer(settings.host, sockets[0].getsockname()[1], application)
+            port = sockets[0].getsockname()[1]
+            yield RunningServer(settings.host, port, application, secure=settings.secure)
         finally:
             # What has not started yet would not be ended by being stopped.
             await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)

@@ -36,7 +36,7 @@ def serve(**options: Any) -> None:
 def _announce(settings: Settings, address: "Address") -> None:
     store = settings.store_name
     store += _KEPT.get(store.partition(":")[0], "")
-    url = "" if address.port == 8080 else f" --url {address.ws_url}"
+    url = "" if address.port == 8080 and not address.secure else f" --url {address.ws_url}"
     # The event below is in this feed if `user` is read where its name says; else all are shown.
     feed = " user=291" if "user" in map(str.strip, settings.keys.split(",")) else ""
     dashboard = address.url if settings.dashboard else "none"

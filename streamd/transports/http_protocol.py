@@ -78,8 +78,8 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Give the peer its time to say something."""
         super().connection_made(transport)
-        # So `pause_writing` comes with the first byte that is not taken.
-        transport.set_write_buffer_limits(0)
+        # So `pause_writing` comes with the first bytes that are not taken; with 0, TLS would never resume.
+        transport.set_write_buffer_limits(high=1, low=0)
         if self._gate.draining:
             transport.abort()  # It was accepted just before the server stopped to.
             return
@@ -329,7 +329,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.abort()
                 return
         self.transport.write(_answer(status, reason, retry_after))
-        self.transport.write_eof()
+        kernel.end(self.transport)
         self._deadline = self.loop.call_later(_LINGER, self.transport.abort)
 
     def _discard(self, size: int) -> None:

@@ -9,7 +9,7 @@ import sys
 import termios
 from typing import Any
 
-__all__ = ["acked", "open_files", "raise_open_files", "taken", "tune", "unsent"]
+__all__ = ["acked", "end", "open_files", "raise_open_files", "taken", "tune", "unsent"]
 
 _NOT_SENT_LOW_WATER = 64 << 10
 _SEND_BUFFER = 256 << 10
@@ -60,6 +60,14 @@ def acked(transport: asyncio.Transport) -> int | None:
         return int(_BYTES_ACKED.unpack(info)[0])
     except (OSError, AttributeError, struct.error):
         return None
+
+
+def end(transport: asyncio.Transport) -> None:
+    """Say that nothing follows: the peer may still speak, but for TLS, which can't be ended on one side alone."""
+    if transport.can_write_eof():
+        transport.write_eof()
+    else:
+        transport.close()
 
 
 def open_files() -> int:

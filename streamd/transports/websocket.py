@@ -303,7 +303,7 @@ class WebSocket(asyncio.Protocol):
             return
         if self._parser.close_rcvd is None:
             # With bytes unread, to close would be a reset, and lose what was said.
-            self._transport.write_eof()
+            kernel.end(self._transport)
         self._part()
         if self._parser.close_rcvd is not None:
             self._transport.close()

@@ -1,5 +1,6 @@
 """The client: calls and feeds over one connection that comes back by itself."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
@@ -43,6 +44,7 @@ def connect(
     backoff: Callable[[int], float] = full_jitter,
     compression: bool = False,
     token: Token | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
 ) -> "Client":
     """
     Return a client for `async with`; it connects in the background and again whenever it must.
@@ -60,12 +62,15 @@ def connect(
         token: Says who calls, where the server wants to know: a text, or a function or coroutine
             function that returns one. It is called before the first connection, and again when the
             token is refused or has expired; if the new one is refused at once, the client stops.
+        ca_file: Certificates (PEM) to trust in place of the system's.
 
     Raises:
         ValueError: `url` is no such URL.
+        OSError: `ca_file` cannot be read; an `ssl.SSLError` if it has no certificates.
     """
     link = Link(
         websocket_url(url),
+        ca_file=ca_file,
         message_bytes=message_bytes,
         backoff=Backoff(backoff),
         ping_interval=ping_interval,

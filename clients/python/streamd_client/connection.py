@@ -1,7 +1,9 @@
 """One WebSocket: what is queued goes out in order, what comes in is parsed and handed on."""
 
 import asyncio
+import os
 import re
+import ssl
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import cast
@@ -32,6 +34,7 @@ __all__ = [
     "Connection",
     "open_socket",
     "said",
+    "tls_context",
     "websocket_url",
 ]
 
@@ -95,7 +98,17 @@ def _without_secrets(url: str) -> str:
     return re.sub(r"(?<=//).*@", "…@", url)
 
 
-async def open_socket(url: str, *, compression: bool) -> Socket:
+def tls_context(url: str, ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext | None:
+    """
+    Return what a `wss://` server has to be trusted by; None for `ws://`, which needs no trust.
+
+    Raises:
+        OSError: `ca_file` cannot be read; an `ssl.SSLError` if it has no certificates.
+    """
+    return ssl.create_default_context(cafile=ca_file) if parse_uri(url).secure else None
+
+
+async def open_socket(url: str, *, tls: ssl.SSLContext | None, compression: bool) -> Socket:
     """
     Return an open WebSocket to the server, compressed if that is wanted and the server does it.
 
@@ -107,6 +120,7 @@ async def open_socket(url: str, *, compression: bool) -> Socket:
         socket = await connect(
             url,
             create_connection=Socket,
+            ssl=tls,
             compression="deflate" if compression else None,
             max_size=MAX_ANSWER,
             max_queue=MAX_QUEUE,

@@ -9,12 +9,13 @@ and the pushes behind it are seen in the order of the wire.
 """
 
 import asyncio
+import os
 from typing import Any, Protocol
 
 from streamd_client.attempts import Attempts
 from streamd_client.backoff import Backoff
 from streamd_client.calls import Answered, Calls
-from streamd_client.connection import Connection, open_socket
+from streamd_client.connection import Connection, open_socket, tls_context
 from streamd_client.errors import (
     ClientClosed,
     ConnectionLost,
@@ -72,6 +73,7 @@ class Link:
     """
     Args:
         url: A `ws://` or `wss://` URL.
+        ca_file: Certificates to trust in place of the system's.
         message_bytes: The longest frame to send; None for any.
         backoff: Where the delays between connections come from.
         ping_interval: Seconds of silence after which a connection is tried.
@@ -85,6 +87,7 @@ class Link:
         self,
         url: str,
         *,
+        ca_file: str | os.PathLike[str] | None,
         message_bytes: int | None,
         backoff: Backoff,
         ping_interval: float,
@@ -94,6 +97,7 @@ class Link:
         timeout: float = 10.0,
     ) -> None:
         self._url = url
+        self._tls = tls_context(url, ca_file)
         self._compression = compression
         self._backoff = backoff
         self._ping_interval = ping_interval
@@ -166,7 +170,7 @@ class Link:
         """Hold one connection as long as it lasts; return why it ended."""
         try:
             token = None if self._tokens is None else await self._tokens.get()
-            socket = await open_socket(self._url, compression=self._compression)
+            socket = await open_socket(self._url, tls=self._tls, compression=self._compression)
         except StreamdError as exc:
             return exc
         connection = Connection(
