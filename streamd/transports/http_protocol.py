@@ -58,7 +58,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._gate: Gate = app_state["gate"]
         self._gate.attach(server_state)
         self._address: str | None = None
-        """Where the peer is that has taken a place."""
+        """Where the peer is that has taken a place; a WebSocket takes it over, and gives it back."""
         self._turned_away = False
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
@@ -187,7 +187,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._end_request()
         transport = self.transport
         self.handle_websocket_upgrade()
-        self._address = None  # It is the WebSocket that leaves.
         self.parser = None  # type: ignore[assignment]  # it would keep us alive until the next garbage collection
         self._refusing = True
         if rest:

@@ -1,6 +1,7 @@
 """TLS: HTTP and WebSocket behind a certificate, by certificates made here."""
 
 import asyncio
+import logging
 import os
 import ssl
 import stat
@@ -181,11 +182,16 @@ async def test_whoever_speaks_no_tls_is_not_answered(server: RunningServer, file
     ],
 )
 async def test_refusals_reach_their_peers(
-    server: RunningServer, files: Files, request_: bytes, status: int
+    server: RunningServer,
+    files: Files,
+    request_: bytes,
+    status: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     context = files.context()
     assert (await exchange(server, context, request_)).status == status
     await until(lambda: server.application.gate.census.connections == 0)
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
 
 
 async def test_who_is_not_let_in_is_told_so(files: Files) -> None:
