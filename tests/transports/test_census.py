@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from typing import Any
 
 import pytest
@@ -183,6 +184,18 @@ async def test_behind_a_proxy_those_it_comes_for_are_counted() -> None:
         await stack.aclose()
         await until(lambda: not server.application.gate.census.connections)
         assert not server.application.gate.census._present
+
+
+async def test_the_log_has_the_address_that_counts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "streamd.peers")
+    header = "X-Forwarded-For: 203.0.113.9"
+    for options, address in (({}, "127.0.0.1"), ({"trusted_proxy": "127.0.0.1"}, "203.0.113.9")):
+        caplog.clear()
+        async with running(**options) as server:
+            async with websocket(server, header):
+                pass
+            await until(lambda: len(caplog.records) == 2)
+        assert [each.address for each in caplog.records] == [address] * 2
 
 
 async def test_a_flood_of_connections_is_cut_before_it_costs_anything(
