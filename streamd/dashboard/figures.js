@@ -70,7 +70,7 @@ export class CountsView {
   /**
    * @param {Counts} counts
    * @param {(name: string) => void} onChoose called with the name of the key to count
-   * @param {(term: import("./values.js").Term) => void} onPick called with the value that was clicked
+   * @param {(term: import("./values.js").Term) => void} onPick called with the value clicked
    */
   constructor(counts, onChoose, onPick) {
     this.#counts = counts;
@@ -103,7 +103,8 @@ export class CountsView {
     });
     for (const bar of this.#bars.splice(top.length)) bar.button.parentElement?.remove();
     const values = counted(this.#counts.size, "value", "values");
-    setText(this.#of, top.length ? `${values} among the entries that are here` : "nothing to count yet");
+    const of = top.length ? `${values} among the entries that are here` : "nothing to count yet";
+    setText(this.#of, of);
   }
 
   #addBar() {
@@ -135,7 +136,8 @@ export class CountsView {
     bar.button.style.setProperty("--hue", String(hueOf(text)));
     bar.button.classList.toggle("kind", key === "kind");
     bar.button.setAttribute("aria-pressed", String(wanted));
-    bar.button.title = `${key}: ${brief(text, 300)}\n${wanted ? "Remove from" : "Add to"} the filter`;
+    const offer = wanted ? "Remove from the filter" : "Add to the filter";
+    bar.button.title = `${key}: ${brief(text, 300)}\n${offer}`;
   }
 }
 

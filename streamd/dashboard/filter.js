@@ -1,6 +1,6 @@
 /** What is looked for: AND between keys, OR between the values of one. */
 
-/** @typedef {{key: string | null, text: string}} Word a value as it was written, with its key if that was */
+/** @typedef {{key: string | null, text: string}} Word a value, with its key if that was written */
 
 const WORD = /(?:([A-Za-z_][A-Za-z0-9_-]*)=)?(?:"((?:[^"]|"")*)"|([^\s,]+))/g;
 

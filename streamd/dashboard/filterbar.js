@@ -83,7 +83,8 @@ export class FilterBar {
    */
   #group(key, texts) {
     const length = this.#open.has(key) ? MOST : SHOWN;
-    const group = make("span", "group", make("span", "key", brief(key, 64)), make("span", "dim", "is"));
+    const group = make("span", "group");
+    group.append(make("span", "key", brief(key, 64)), make("span", "dim", "is"));
     for (const text of texts.slice(0, length)) {
       if (group.childElementCount > 2 && length === SHOWN) group.append(make("span", "dim", "or"));
       group.append(this.#removal(key, text));
@@ -98,7 +99,8 @@ export class FilterBar {
    */
   #removal(key, text) {
     const shown = brief(text, 48) || "(empty)";
-    const button = makeButton("wanted", `Remove ${key} ${shown}`, make("bdi", "", shown), make("span", "cross", "×"));
+    const button = makeButton("wanted", `Remove ${key} ${shown}`);
+    button.append(make("bdi", "", shown), make("span", "cross", "×"));
     button.addEventListener("click", () => this.#onChange(this.#filter.without(key, text)));
     return button;
   }

@@ -66,7 +66,8 @@ export class InsertBox {
     this.#say("Inserting…");
     try {
       const { cursor, duplicate } = await this.#insert(event);
-      this.#say(`${duplicate ? "It was there already" : "Inserted"}, at the place ${brief(cursor, 64)}`);
+      const done = duplicate ? "It was there already" : "Inserted";
+      this.#say(`${done}, at the place ${brief(cursor, 64)}`);
     } catch (error) {
       this.#say(brief(error instanceof Error ? error.message : String(error), 400), true);
     } finally {

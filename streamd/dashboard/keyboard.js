@@ -51,11 +51,14 @@ export function listenToKeys(actions, list) {
 
   /** @param {KeyboardEvent} event */
   function actionOf({ key, target, ctrlKey, metaKey, altKey, defaultPrevented }) {
-    if (defaultPrevented || ctrlKey || metaKey || altKey || !(target instanceof Element)) return null;
+    if (defaultPrevented || ctrlKey || metaKey || altKey) return null;
+    if (!(target instanceof Element)) return null;
     // A modal dialog has keys of its own, and Escape closes it.
     if (document.querySelector("dialog:modal")) return null;
     // Escape leaves the line that one writes in: the other keys are to be had again.
-    if (target.matches(WRITING)) return key === "Escape" && target.matches("input") ? () => list.focus() : null;
+    if (target.matches(WRITING)) {
+      return key === "Escape" && target.matches("input") ? () => list.focus() : null;
+    }
     if (key === "Enter" && target.matches(".row")) return actions.open;
     const belongs = target === document.body || list.contains(target);
     const action = belongs && Object.hasOwn(inList, key) ? inList[key] : null;

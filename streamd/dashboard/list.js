@@ -21,7 +21,7 @@ const FEW = 2;
  * @property {() => number} now milliseconds since 1970, by the server's clock
  * @property {() => void} repaint called when a frame is needed
  * @property {(item: Item) => void} onOpen called with the entry to show as a whole
- * @property {(term: import("./values.js").Term) => void} onTerm called with the chip that was clicked
+ * @property {(term: import("./values.js").Term) => void} onTerm called with the chip clicked
  */
 
 /** The view of a log. */
@@ -274,7 +274,7 @@ export class List {
   /** @param {FocusEvent} event */
   #focus(event) {
     const row = this.#rowOf(event.target);
-    if (!row || !(event.target instanceof Element && event.target.matches(":focus-visible"))) return;
+    if (!row || !/** @type {Element} */ (event.target).matches(":focus-visible")) return;
     this.#active = row.number;
     this.reading = true;
     this.#options.repaint();

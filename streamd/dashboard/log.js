@@ -12,7 +12,7 @@ import { weigh } from "./values.js";
 const OVERHEAD = 200;
 
 /** @typedef {{cursor: string, time: number, event: Record<string, unknown>}} Entry */
-/** @typedef {{entry: Entry | null, gap: string, weight: number}} Item an entry, or a gap's sentence */
+/** @typedef {{entry: Entry | null, gap: string, weight: number}} Item an entry, or a sentence */
 /** @typedef {{entries: readonly Entry[], before: string | null}} Page newest first */
 
 /**
@@ -163,7 +163,7 @@ export class Log {
     this.#held = true;
   }
 
-  /** Let the list go on with what waits; what was shown leaves it if something between is missing. */
+  /** Let the list go on with what waits; what was shown leaves it if any between is missing. */
   release() {
     this.#held = false;
     this.fresh = 0;

@@ -69,7 +69,8 @@ export function makeChip(term, filter) {
   chip.append(make("bdi", "value", shown));
   const wanted = filter.has(key, text);
   chip.setAttribute("aria-pressed", String(wanted));
-  chip.title = `${key}: ${brief(text, TITLE_LENGTH)}\n${wanted ? "Remove from" : "Add to"} the filter`;
+  const offer = wanted ? "Remove from the filter" : "Add to the filter";
+  chip.title = `${key}: ${brief(text, TITLE_LENGTH)}\n${offer}`;
   termsOfChips.set(chip, term);
   return chip;
 }
@@ -173,7 +174,9 @@ export class Row {
     const terms = look.terms(entry.event);
     this.#fillChips(terms, look);
     this.#fillSummary(summary(entry.event, look.shown, SUMMARY_LENGTH));
-    const names = terms.slice(0, CHIPS).map(({ key, text }) => `${key} ${brief(text, CHIP_LENGTH)}`);
+    const names = terms
+      .slice(0, CHIPS)
+      .map(({ key, text }) => `${key} ${brief(text, CHIP_LENGTH)}`);
     this.element.ariaLabel = `${names.join(", ") || "event"}, ${ago(now - entry.time)}`;
   }
 

@@ -72,7 +72,8 @@ export class Status {
   paint(situation, now) {
     const { state, text } = standing(situation, now);
     this.#element.dataset.state = state;
-    this.#element.title = situation.client === "connected" ? TITLES[state] : brief(situation.trouble, 300);
+    const isConnected = situation.client === "connected";
+    this.#element.title = isConnected ? TITLES[state] : brief(situation.trouble, 300);
     setText(this.#text, text);
     this.#banner.hidden = state !== "stopped";
     setText(this.#reason, state === "stopped" ? brief(situation.trouble, 300) : "");

@@ -122,7 +122,8 @@ function inWords(value, limit, shown, depth = 0) {
   if (typeof value !== "object") return String(value);
   if (depth === DEPTH) return "…";
   if (!isObject(value)) {
-    return `[${listed(/** @type {unknown[]} */ (value), limit, (item, left) => inWords(item, left, undefined, depth + 1))}]`;
+    const items = /** @type {unknown[]} */ (value);
+    return `[${listed(items, limit, (item, left) => inWords(item, left, undefined, depth + 1))}]`;
   }
   const inside = listed(Object.keys(value), limit, (name, left) => {
     const skipped = shown?.get(name);
@@ -217,7 +218,8 @@ export function counted(value, one, many) {
  * @param {number} milliseconds
  */
 export function duration(milliseconds) {
-  if (milliseconds < 1_000) return `${milliseconds < 9.95 ? trimmed(milliseconds) : Math.round(milliseconds)} ms`;
+  if (milliseconds < 9.95) return `${trimmed(milliseconds)} ms`;
+  if (milliseconds < 1_000) return `${Math.round(milliseconds)} ms`;
   if (milliseconds < 60_000) return `${trimmed(milliseconds / 1_000)} s`;
   return ago(milliseconds);
 }

@@ -1,6 +1,6 @@
 /** The values of an event's keys, as the server reads and compares them. */
 
-/** @typedef {{name: string, path: string[]}} Key a declared key, and where in an event it is read */
+/** @typedef {{name: string, path: string[]}} Key a declared key, and where it is read */
 /** @typedef {{key: string, text: string}} Term one value of a key, in canonical text */
 
 const WHOLE = 2 ** 64;

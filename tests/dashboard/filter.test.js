@@ -42,7 +42,10 @@ test("a value is toggled", () => {
 test("names of JavaScript's own are names like others", () => {
   const filter = Filter.fromHash("#__proto__=1&constructor=2&toString=3");
   assert.deepEqual(Object.keys(filter.toObject()), ["__proto__", "constructor", "toString"]);
-  assert.equal(JSON.stringify(filter.toObject()), '{"__proto__":["1"],"constructor":["2"],"toString":["3"]}');
+  assert.equal(
+    JSON.stringify(filter.toObject()),
+    '{"__proto__":["1"],"constructor":["2"],"toString":["3"]}',
+  );
 });
 
 test("a filter is a sentence", () => {

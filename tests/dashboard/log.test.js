@@ -69,7 +69,7 @@ test("a held list stands still, counts, and goes on with all that came", () => {
   assert.equal(log.held, false);
 });
 
-test("when more waits than is kept, the newest replace the list and the rest can be paged to", () => {
+test("when more waits than is kept, the newest replace the list; the rest is paged to", () => {
   const log = new Log({ waiting: 4 });
   log.start(page(3, 3));
   const { generation } = log;

@@ -16,14 +16,24 @@ const NONE = new Map();
 
 test("what is invisible or turns the direction is shown as an escape", () => {
   assert.equal(printable("a\u202eb"), "a\\u202eb");
-  assert.equal(printable("\u0000\n\t\u0085\u200b\u2028\ufeff"), "\\u0000\\u000a\\u0009\\u0085\\u200b\\u2028\\ufeff");
+  assert.equal(printable("\u0000\n\t\u0085"), "\\u0000\\u000a\\u0009\\u0085");
+  assert.equal(printable("\u200b\u2028\ufeff"), "\\u200b\\u2028\\ufeff");
   assert.equal(printable("\u2066\u2069\u061c"), "\\u2066\\u2069\\u061c");
   assert.equal(printable("\ud800x"), "\\ud800x");
   assert.equal(printable("\u{e0041}"), "\\udb40\\udc41");
 });
 
 test("what people write is shown as it is", () => {
-  for (const text of ["plain", "Ünï", "日本語", "👩‍👩‍👧", "می‌خواهم", "שלום", "<img src=x onerror=alert(1)>"]) {
+  const texts = [
+    "plain",
+    "Ünï",
+    "日本語",
+    "👩‍👩‍👧",
+    "می‌خواهم",
+    "שלום",
+    "<img src=x onerror=alert(1)>",
+  ];
+  for (const text of texts) {
     assert.equal(printable(text), text);
   }
 });
@@ -86,8 +96,9 @@ test("names and texts of a summary are printable", () => {
 });
 
 test("times are told in one unit", () => {
-  const told = [-5, 0, 999, 1_000, 59_999, 60_000, 3_599_999, 3_600_000, 86_400_000, 10 * 86_400_000];
-  assert.deepEqual(told.map(ago), ["now", "now", "now", "1s", "59s", "1m", "59m", "1h", "1d", "10d"]);
+  assert.deepEqual([-5, 0, 999, 1_000, 59_999].map(ago), ["now", "now", "now", "1s", "59s"]);
+  assert.deepEqual([60_000, 3_599_999, 3_600_000].map(ago), ["1m", "59m", "1h"]);
+  assert.deepEqual([86_400_000, 864_000_000].map(ago), ["1d", "10d"]);
 });
 
 test("durations have the digits that matter", () => {
@@ -104,7 +115,7 @@ test("durations have the digits that matter", () => {
 });
 
 test("exact times are exact", () => {
-  assert.equal(exactTime(1_795_449_600_123), "2026-11-23T16:00:00.123Z".replace("T", " ").replace("Z", " UTC"));
+  assert.equal(exactTime(1_795_449_600_123), "2026-11-23 16:00:00.123 UTC");
 });
 
 test("a number has its noun", () => {
