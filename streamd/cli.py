@@ -9,12 +9,14 @@ from streamd import __version__
 from streamd.commands.arguments import EXIT_CODES
 from streamd.commands.check import check
 from streamd.commands.config import config
+from streamd.commands.explain import explain
 from streamd.commands.export import export
 from streamd.commands.import_ import import_
 from streamd.commands.insert import insert
 from streamd.commands.items import items
 from streamd.commands.serve import serve
 from streamd.commands.tail import tail
+from streamd.commands.token import token
 from streamd.errors import StreamdError
 
 __all__ = ["app", "main"]
@@ -55,10 +57,12 @@ app.command(epilog="Exit codes: 0 stopped as told, 1 could not start, 2 wrong us
 app.command(epilog=EXIT_CODES)(insert)
 app.command(epilog=EXIT_CODES)(items)
 app.command(epilog=EXIT_CODES)(tail)
+app.command(epilog=EXIT_CODES)(explain)
 app.command(epilog=EXIT_CODES)(export)
 app.command("import", epilog=EXIT_CODES)(import_)
 app.command(epilog=EXIT_CODES.replace("1 failed", "1 failed or something is wrong"))(check)
 app.add_typer(config)
+app.add_typer(token)
 
 
 def main() -> None:

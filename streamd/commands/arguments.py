@@ -1,11 +1,22 @@
 """What the command lines of several commands have in common: filters, and where the server is."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from streamd_client.tokens import Token
 
-__all__ = ["EXIT_CODES", "Entries", "FilterWords", "Url", "read_filter"]
+__all__ = [
+    "EXIT_CODES",
+    "Entries",
+    "FilterWords",
+    "TokenFile",
+    "TokenText",
+    "Url",
+    "read_filter",
+    "read_token",
+]
 
 EXIT_CODES = (
     "Exit codes: 0 done (or the reader of the pipe has gone), 1 failed, 2 wrong usage, "
@@ -29,6 +40,26 @@ Url = Annotated[
     ),
 ]
 
+TokenText = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TOKEN",
+        envvar="STREAMD_TOKEN",
+        help="Says who calls, if the server wants to know; others can see it on a command line.",
+    ),
+]
+
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        envvar="STREAMD_TOKEN_FILE",
+        help="File with the token; it is read again when the token has expired.",
+    ),
+]
+
 FilterWords = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE,VALUE...", help=FILTER_RULES)
 ]
@@ -42,6 +73,24 @@ Entries = Annotated[
 ]
 
 _PART = re.compile(r"\\([,\\])|(,)|([^,\\]+|\\)")
+
+
+def read_token(text: str | None, file: Path | None) -> Token | None:
+    """Return the token, or what reads it; None if neither is given. Raise BadParameter (exit code 2)."""
+    if file is None:
+        return text
+    if text is not None:
+        raise typer.BadParameter("give a token or a file with it, not both")
+
+    def read() -> str:
+        try:
+            return file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not ASCII"
+            raise typer.BadParameter(f"the token in {file} can't be read: {reason}") from None
+
+    read()  # What is wrong is told at once.
+    return read
 
 
 def read_filter(words: list[str] | None) -> dict[str, list[str]]:

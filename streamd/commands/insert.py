@@ -10,12 +10,12 @@ import orjson
 import typer
 from streamd_client import CallTimeout, Info, StreamdError, UnknownOutcome
 
-from streamd.commands.arguments import Url
+from streamd.commands.arguments import TokenFile, TokenText, Url, read_token
 from streamd.commands.lines import Lines, bytes_left, read_chunks
 from streamd.commands.loading import Loader, Tally, check_event
 from streamd.commands.output import Stdout
 from streamd.commands.progress import Progress
-from streamd.commands.shell import DEFAULT_URL, open_client, run, say
+from streamd.commands.shell import DEFAULT_URL, Server, open_client, run, say
 
 __all__ = ["insert", "summary"]
 
@@ -38,7 +38,13 @@ Id = Annotated[
 ]
 
 
-def insert(event: EventText = None, id: Id = None, url: Url = DEFAULT_URL) -> None:
+def insert(
+    event: EventText = None,
+    id: Id = None,
+    url: Url = DEFAULT_URL,
+    token: TokenText = None,
+    token_file: TokenFile = None,
+) -> None:
     """Insert an event, or each line of the standard input (NDJSON).
 
     One event is answered with a line of JSON: its cursor, its time, and whether its --id was known.
@@ -50,10 +56,11 @@ def insert(event: EventText = None, id: Id = None, url: Url = DEFAULT_URL) -> No
     name = secrets.token_hex(8) if id is None else id
     if event is None and sys.stdin is not None and sys.stdin.isatty():
         raise typer.BadParameter("give an event, or NDJSON on the standard input")
+    server = Server(url, read_token(token, token_file))
     if event is None or event == "-":
-        run(_insert_lines(url, name))
+        run(_insert_lines(server, name))
     else:
-        run(_insert_one(url, _encoded(event), name))
+        run(_insert_one(server, _encoded(event), name))
 
 
 def _encoded(event: str) -> bytes:
@@ -66,8 +73,8 @@ def _encoded(event: str) -> bytes:
     return text
 
 
-async def _insert_one(url: str, text: bytes, name: str) -> None:
-    async with open_client(url) as (client, info):
+async def _insert_one(server: Server, text: bytes, name: str) -> None:
+    async with open_client(server) as (client, info):
         try:
             answer = await client.insert(check_event(text), name)
         except (CallTimeout, UnknownOutcome):
@@ -84,8 +91,8 @@ def _remembered(info: Info) -> str:
     return f" (the server remembers each event's for {seconds:g} s)"
 
 
-async def _insert_lines(url: str, name: str) -> None:
-    async with open_client(url) as (client, info):
+async def _insert_lines(server: Server, name: str) -> None:
+    async with open_client(server) as (client, info):
         with Progress(in_bytes=True) as progress:
 
             def refused(number: int, reason: str) -> None:

@@ -5,9 +5,17 @@ from typing import Annotated
 import typer
 from streamd_client import Client
 
-from streamd.commands.arguments import Entries, FilterWords, Url, read_filter
+from streamd.commands.arguments import (
+    Entries,
+    FilterWords,
+    TokenFile,
+    TokenText,
+    Url,
+    read_filter,
+    read_token,
+)
 from streamd.commands.output import Printer, Stdout, open_printer, while_read
-from streamd.commands.shell import DEFAULT_URL, open_client, run
+from streamd.commands.shell import DEFAULT_URL, Server, open_client, run
 from streamd.commands.text import ago
 
 __all__ = ["items"]
@@ -28,6 +36,8 @@ def items(
     end: End = 20,
     entries: Entries = False,
     url: Url = DEFAULT_URL,
+    token: TokenText = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Show the newest events that match a filter, the newest first.
 
@@ -36,13 +46,14 @@ def items(
     """
     if end < start:
         raise typer.BadParameter("--end lies before --start")
-    run(_items(url, read_filter(words), start, end, entries=entries))
+    server = Server(url, read_token(token, token_file))
+    run(_items(server, read_filter(words), start, end, entries=entries))
 
 
 async def _items(
-    url: str, wanted: dict[str, list[str]], start: int, end: int, *, entries: bool
+    server: Server, wanted: dict[str, list[str]], start: int, end: int, *, entries: bool
 ) -> None:
-    async with open_client(url) as (client, info), while_read(Stdout()):
+    async with open_client(server) as (client, info), while_read(Stdout()):
         printer = open_printer(info.keys, ago, entries=entries)
         page = min(_PAGE, info.limits.get("limit", _PAGE))
         await _show(client, printer, wanted, range(start, end), page)

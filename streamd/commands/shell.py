@@ -5,7 +5,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from streamd_client import (
@@ -15,17 +15,26 @@ from streamd_client import (
     Info,
     RpcError,
     StreamdError,
+    Unauthorized,
     connect,
     full_jitter,
 )
+from streamd_client.tokens import Token
 
 from streamd.commands.text import printable
 
-__all__ = ["DEFAULT_URL", "open_client", "run", "say", "sentence"]
+__all__ = ["DEFAULT_URL", "Server", "open_client", "run", "say", "sentence"]
 
 DEFAULT_URL = "ws://127.0.0.1:8080/"
 
 _GREETING = 10.0  # seconds that a server which took the connection has for its first answer
+
+
+class Server(NamedTuple):
+    """Where a server is, and who says that he calls."""
+
+    url: str
+    token: Token | None = None
 
 
 class _NoServer(Exception):
@@ -77,7 +86,7 @@ async def _terminable(work: Coroutine[Any, Any, None]) -> None:
 
 
 @asynccontextmanager
-async def open_client(url: str) -> AsyncIterator[tuple[Client, Info]]:
+async def open_client(server: Server) -> AsyncIterator[tuple[Client, Info]]:
     """Connect, and ask the server about itself. One that is not there is told of at once.
 
     From then on the client comes back by itself when the connection is lost.
@@ -90,11 +99,19 @@ async def open_client(url: str) -> AsyncIterator[tuple[Client, Info]]:
 
     try:
         # What is too long for the server we tell by lines: the client need not know.
-        client = connect(url, backoff=wait_before, message_bytes=None)
+        client = connect(server.url, backoff=wait_before, message_bytes=None, token=server.token)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     async with client:
-        yield client, await _greet(client, failed, url)
+        try:
+            info = await _greet(client, failed, server.url)
+        except Unauthorized as error:
+            if server.token is not None:
+                raise
+            raise _NoServer(
+                f"the server wants to know who calls: give a token with --token-file ({error.code})"
+            ) from None
+        yield client, info
 
 
 async def _greet(client: Client, failed: asyncio.Event, url: str) -> Info:

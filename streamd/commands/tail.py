@@ -8,9 +8,17 @@ from typing import Annotated
 import typer
 from streamd_client import Feed, FeedState, PlaceLost
 
-from streamd.commands.arguments import Entries, FilterWords, Url, read_filter
+from streamd.commands.arguments import (
+    Entries,
+    FilterWords,
+    TokenFile,
+    TokenText,
+    Url,
+    read_filter,
+    read_token,
+)
 from streamd.commands.output import Printer, Stdout, open_printer, while_read
-from streamd.commands.shell import DEFAULT_URL, open_client, run, say
+from streamd.commands.shell import DEFAULT_URL, Server, open_client, run, say
 from streamd.commands.text import clock
 
 __all__ = ["tail"]
@@ -43,6 +51,8 @@ def tail(
     strict: Strict = False,
     entries: Entries = False,
     url: Url = DEFAULT_URL,
+    token: TokenText = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Follow the events that match a filter, the oldest first, until interrupted.
 
@@ -54,11 +64,12 @@ def tail(
     At the end the place to go on from is told on the standard error, as --after CURSOR.
     """
     wanted = read_filter(words)
-    run(_tail(url, wanted, backfill, after, strict=strict, entries=entries))
+    server = Server(url, read_token(token, token_file))
+    run(_tail(server, wanted, backfill, after, strict=strict, entries=entries))
 
 
 async def _tail(
-    url: str,
+    server: Server,
     wanted: dict[str, list[str]],
     backfill: int,
     after: str | None,
@@ -66,7 +77,7 @@ async def _tail(
     strict: bool,
     entries: bool,
 ) -> None:
-    async with open_client(url) as (client, info):
+    async with open_client(server) as (client, info):
         printer = open_printer(info.keys, clock, entries=entries)
         async with client.subscribe(filter=wanted, backfill=backfill, after=after) as feed:
             try:
