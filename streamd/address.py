@@ -55,8 +55,11 @@ def resolve(host: str) -> list[Place]:
     return list(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
 
 
-def bind(host: str, port: int, places: list[Place]) -> list[socket.socket]:
-    """Return sockets bound to all places of the host; raise StartupError if one can't be had."""
+def bind(host: str, port: int, places: list[Place], option: str = "--port") -> list[socket.socket]:
+    """Return sockets bound to all places of the host; raise StartupError if one can't be had.
+
+    The `option` is what may name another port.
+    """
     wanted = port
     sockets: list[socket.socket] = []
     absent: OSError | None = None
@@ -75,7 +78,7 @@ def bind(host: str, port: int, places: list[Place]) -> list[socket.socket]:
             raise absent
     except OSError as exc:
         with closing(sockets):
-            raise StartupError(_why_not(exc, f"port {wanted} of {host}")) from exc
+            raise StartupError(_why_not(exc, f"port {wanted} of {host}", option)) from exc
     return sockets
 
 
@@ -95,11 +98,11 @@ def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.s
     return listener
 
 
-def _why_not(exc: OSError, place: str) -> str:
+def _why_not(exc: OSError, place: str, option: str) -> str:
     if isinstance(exc, PermissionError):
-        return f"{place} is not ours to take: choose one above 1023 with --port"
+        return f"{place} is not ours to take: choose one above 1023 with {option}"
     if exc.errno == errno.EADDRINUSE:
-        return f"{place} is in use: stop what listens there, or choose another with --port"
+        return f"{place} is in use: stop what listens there, or choose another with {option}"
     return f"{place} can't be listened on: {exc.strerror}"
 
 

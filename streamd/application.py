@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import multiprocessing
 import signal
+import socket
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,11 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamd.collector import rare_collections
 from streamd.config import Settings
 from streamd.errors import StartupError
+from streamd.ledger import Ledger, OwnLedger
 from streamd.logs import set_up_logs
 from streamd.stores import open_store
 from streamd.stores.base import Store, Stream
+from streamd.transports.admin import AdminPort
 from streamd.transports.gate import Gate
 from streamd.transports.http import http_app
+from streamd.transports.operations import Operations, admin_app
 from streamd.transports.pages import read_pages
 from streamd.worker import Worker
 
@@ -28,9 +33,24 @@ class Application:
     It can be pickled before it is opened: that is how it gets into worker processes.
     """
 
-    def __init__(self, settings: Settings, *, alone: bool = False) -> None:
-        """Prepare; if it is `alone`, the process is for nothing else, and its garbage collector may be set."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        alone: bool = False,
+        ledger: Ledger | None = None,
+        admin: Sequence[socket.socket] = (),
+    ) -> None:
+        """Prepare.
+
+        If it is `alone`, the process is for nothing else, and its garbage collector may be set. It counts
+        in the `ledger`, which the workers of a server have in common, and serves operators on the sockets
+        `admin`, which are not its own.
+        """
         self.settings = settings
+        self._ledger = ledger
+        self._admin_sockets = admin
+        self._admin_port: AdminPort | None = None
         self._alone = alone
         self.failure: Exception | None = None
         """Why it did not open."""
@@ -48,7 +68,7 @@ class Application:
     async def _live(self, state: dict[str, Any], receive: Receive, send: Send) -> None:
         await receive()
         if self._in_worker_process:
-            set_up_logs()
+            set_up_logs(self.settings.log_level, self.settings.log_format)
         try:
             await self.open()
         except Exception as exc:
@@ -89,11 +109,16 @@ class Application:
         door, proxies = self.settings.to_door(), self.settings.to_proxies()
         pages = await asyncio.to_thread(read_pages, dashboard=self.settings.dashboard)
         guard = await asyncio.to_thread(self.settings.to_guard, stream)
-        worker = Worker(self._make_store(stream), stream, guard)
+        ledger = self._ledger or OwnLedger()
+        worker = Worker(self._make_store(stream), stream, guard, cells=ledger.take())
         await worker.open()
         self.gate = Gate(worker, door, proxies, compression=self.settings.compression)
-        self._http = http_app(self.gate, pages)
+        operations = Operations(self.gate, ledger, local=self.settings.local)
+        self._http = http_app(self.gate, pages, operations)
         self.gate.open()
+        app = admin_app(operations, self.settings.to_admin_door())
+        self._admin_port = AdminPort(app, self.gate)
+        await self._admin_port.open(self._admin_sockets)
 
     def _make_store(self, stream: Stream) -> Store:
         make = self.settings.store
@@ -112,4 +137,6 @@ class Application:
         if self.gate is None:
             return
         await self.gate.aclose()
+        if self._admin_port is not None:
+            await self._admin_port.aclose()
         await self.gate.worker.aclose()

@@ -14,7 +14,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     BeforeValidator,
@@ -179,6 +179,19 @@ class Settings(_LimitSettings):
     token_leeway: _Duration = Field(
         30.0, description="seconds by which the issuer's clock may differ"
     )
+    admin_port: Annotated[int | None, BeforeValidator(_read_none)] = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="port for operators alone: /metrics, /health; 0 takes any free one",
+    )
+    admin_host: str = Field("127.0.0.1", description="address or name for the admin port")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="what is logged: debug, info, warning or error, and what is worse"
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="how: text, json, or auto: text on a terminal, else json"
+    )
     compression: bool = Field(
         False, description="compress messages for WebSockets that ask for it (permessage-deflate)"
     )
@@ -229,6 +242,15 @@ class Settings(_LimitSettings):
         """Return the door; raise StartupError for hosts or origins that can't be."""
         return Door(hosts=[self.host, *self.allow_host], origins=self.allow_origin)
 
+    def to_admin_door(self) -> Door:
+        """Return the door of the admin port; raise StartupError for hosts that can't be."""
+        return Door(hosts=[self.admin_host, *self.allow_host])
+
+    @property
+    def local(self) -> bool:
+        """Whether nobody but this machine gets to metrics at the port of everybody."""
+        return self.admin_port is None and is_loopback(self.host)
+
     def to_guard(self, stream: Stream) -> Guard:
         """Return who may do what; raise StartupError for rules that can't be kept."""
         given = {name: getattr(self, name) for name in AccessRules.names()}
@@ -260,6 +282,8 @@ class Settings(_LimitSettings):
         self._check_access(stream)
         self._check_tls()
         limits = self.limits
+        if self.port and self.admin_port == self.port:
+            raise StartupError("admin_port must be another than port: it is for operators alone")
         if limits.pong >= limits.ping:
             raise StartupError("pong must be less than ping: a verdict comes before the next ping")
         if self.workers > 1:
@@ -383,6 +407,8 @@ def must_be(name: str) -> str:
 
 
 def _phrase(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
     match schema:
         case {"minimum": low, "maximum": high}:
             bounds = f" from {low} to {high}"

@@ -44,6 +44,10 @@ class Options(TypedDict, total=False):
     token_audience: str
     token_issuer: str
     token_leeway: Seconds
+    admin_port: int | None
+    admin_host: str
+    log_level: str
+    log_format: str
     compression: bool
     dashboard: bool
     config: str | Path | None

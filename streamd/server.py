@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
@@ -24,6 +24,7 @@ from streamd.address import Address, bind, closing, resolve
 from streamd.application import Application
 from streamd.config import Settings, load_settings
 from streamd.errors import StartupError
+from streamd.ledger import OwnLedger, SharedLedger
 from streamd.logs import set_up_logs
 from streamd.options import Options
 from streamd.systemd import Systemd
@@ -31,7 +32,7 @@ from streamd.transports import kernel
 from streamd.transports.http_protocol import HttpProtocol
 from streamd.transports.websocket import WebSocket
 
-__all__ = ["RunningServer", "run_server", "serve", "serve_settings"]
+__all__ = ["RunningServer", "log_start", "run_server", "serve", "serve_settings"]
 
 logger = logging.getLogger("streamd.server")
 
@@ -53,6 +54,8 @@ class RunningServer(Address):
 
     application: Application
     """What it serves."""
+    admin: Address | None
+    """Where it serves operators, if that is a port of its own."""
 
 
 class _Server(uvicorn.Server):
@@ -164,13 +167,12 @@ class _Supervisor(Multiprocess):
 # In the foreground.
 
 
-def _log_start(address: Address) -> None:
+def log_start(address: Address) -> None:
+    """Say in the log that a server can be connected to."""
     logger.info("serving %s and %s", address.ws_url, address.url)
 
 
-def serve(
-    *, on_started: Callable[[Address], None] = _log_start, **options: Unpack[Options]
-) -> None:
+def serve(*, on_started: Callable[[Address], None] = log_start, **options: Unpack[Options]) -> None:
     """Serve until SIGINT (Ctrl-C) or SIGTERM; then end in order and return.
 
     It is for the main thread of a program that does nothing else meanwhile. The signals' handlers
@@ -195,7 +197,7 @@ def serve(
 
 def serve_settings(settings: Settings, on_started: Callable[[Address], None]) -> None:
     """Serve what the settings say, as `serve` does."""
-    set_up_logs()
+    set_up_logs(settings.log_level, settings.log_format)
     kernel.raise_open_files()
     wanted = settings.limits.connections
     settings = _affordable(settings)
@@ -214,8 +216,25 @@ def serve_settings(settings: Settings, on_started: Callable[[Address], None]) ->
         on_started(address)
         systemd.ready()
 
-    with closing(sockets), _restored_signals():
-        serve_somewhere(settings, sockets, started, systemd)
+    with closing(sockets), closing(_bind_admin(settings)) as admin, _restored_signals():
+        ledger = OwnLedger() if settings.workers == 1 else SharedLedger()
+        application = Application(settings, alone=True, ledger=ledger, admin=admin)
+        serve_somewhere(application, sockets, started, systemd)
+    logger.info("stopped")
+
+
+def _bind_admin(settings: Settings) -> list[socket.socket]:
+    """Return the sockets of the operators' own port, if there is one; raise StartupError."""
+    host, port = settings.admin_host, settings.admin_port
+    if port is None:
+        return []
+    sockets = bind(host, port, resolve(host), "--admin-port")
+    logger.info("metrics and health for operators at %s", _admin_address(settings, sockets).url)
+    return sockets
+
+
+def _admin_address(settings: Settings, sockets: list[socket.socket]) -> Address:
+    return Address(settings.admin_host, sockets[0].getsockname()[1])
 
 
 def _affordable(settings: Settings) -> Settings:
@@ -263,12 +282,12 @@ def _restored_signals() -> Generator[None]:
 
 
 def _serve_here(
-    settings: Settings,
+    application: Application,
     sockets: list[socket.socket],
     on_started: Callable[[], None],
     systemd: Systemd,
 ) -> None:
-    config = _Config(Application(settings, alone=True))
+    config = _Config(application)
 
     async def run() -> None:
         server = _Server(config, systemd=systemd)
@@ -280,7 +299,7 @@ def _serve_here(
 
 
 def _serve_in_workers(
-    settings: Settings,
+    application: Application,
     sockets: list[socket.socket],
     on_started: Callable[[], None],
     systemd: Systemd,
@@ -288,12 +307,12 @@ def _serve_in_workers(
     main = sys.modules["__main__"]
     if main.__spec__ is None and not Path(getattr(main, "__file__", "")).exists():  # as <stdin>
         raise StartupError("workers must be 1 in a program that is no file which they could import")
-    asyncio.run(_try_out(settings))
+    asyncio.run(_try_out(application.settings))
     for listener in sockets:
         # Whoever comes before the workers are up waits for them.
         listener.listen(_BACKLOG)
     on_started()
-    supervisor = _Supervisor(_Config(Application(settings, alone=True)), sockets, systemd)
+    supervisor = _Supervisor(_Config(application), sockets, systemd)
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise StartupError("a worker process did not start; the lines above say why")
@@ -329,21 +348,33 @@ async def run_server(**options: Unpack[Options]) -> AsyncGenerator[RunningServer
     if settings.workers > 1:
         raise StartupError("workers must be 1 in run_server, which serves in its event loop alone")
     places = await asyncio.to_thread(resolve, settings.host)
-    sockets = bind(settings.host, settings.port, places)
-    application = Application(settings)
+    admin = await asyncio.to_thread(_bind_admin, settings)
+    with ExitStack() as stack:
+        stack.enter_context(closing(admin))
+        sockets = stack.enter_context(closing(bind(settings.host, settings.port, places)))
+        async with _running(settings, sockets, admin) as server:
+            yield server
+
+
+@asynccontextmanager
+async def _running(
+    settings: Settings, sockets: list[socket.socket], admin: list[socket.socket]
+) -> AsyncGenerator[RunningServer]:
+    """Run a server on some sockets for as long as the block lasts."""
+    application = Application(settings, admin=admin)
     server = _Server(_Config(application))
     started = asyncio.get_running_loop().create_future()
     server.on_started = lambda: started.set_result(None)
-    with closing(sockets):
-        task = asyncio.create_task(server.serve(sockets), name="server")
-        try:
-            await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                await task
-            port = sockets[0].getsockname()[1]
-            yield RunningServer(settings.host, port, application, secure=settings.secure)
-        finally:
-            # What has not started yet would not be ended by being stopped.
-            await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
-            server.stop()
+    task = asyncio.create_task(server.serve(sockets), name="server")
+    try:
+        await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
             await task
+        port = sockets[0].getsockname()[1]
+        theirs = _admin_address(settings, admin) if admin else None
+        yield RunningServer(settings.host, port, application, theirs, secure=settings.secure)
+    finally:
+        # What has not started yet would not be ended by being stopped.
+        await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+        server.stop()
+        await task

@@ -9,6 +9,8 @@ import orjson
 
 from streamd.config import LIMITS, Settings
 from streamd.limits import Limits
+from streamd.meters import Family, Meters
+from streamd.signatures import METHODS
 
 __all__ = [
     "README",
@@ -16,6 +18,7 @@ __all__ = [
     "figures_table",
     "generated",
     "limits_table",
+    "metrics_table",
     "settings_table",
     "shown",
     "table",
@@ -57,6 +60,25 @@ def limits_table() -> str:
         for limit in fields(Limits)
     ]
     return _table(("limit", "default", "of what"), rows)
+
+
+def metrics_table() -> str:
+    """Return the metrics, with what Prometheus adds to their names."""
+    build = ("`streamd_build_info`", "gauge", "What this server is: `version`, `python`.")
+    rows = [
+        (f"`streamd_{family.name}{_SUFFIXES.get(family.kind, '')}`", _kind(family), family.help)
+        for family in Meters(methods=METHODS).families
+    ]
+    return _table(("metric", "kind", "what"), [build, *rows])
+
+
+_SUFFIXES = {"counter": "_total"}
+_KINDS = {"total": "gauge", "highest": "gauge, the worst worker's"}
+
+
+def _kind(family: Family) -> str:
+    kind = _KINDS.get(family.kind, family.kind)
+    return f"{kind} by `{family.label}`" if family.label else kind
 
 
 def figures_table(results: dict[str, Any]) -> str:
@@ -102,6 +124,7 @@ def generated(text: str) -> str:
     parts = {
         "settings": settings_table(),
         "limits": limits_table(),
+        "metrics": metrics_table(),
         "figures": _results(),
         "example": f"```html\n{EXAMPLE.read_text(encoding='utf-8')}```\n",
     }

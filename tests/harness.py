@@ -292,3 +292,14 @@ async def running(**options: Any) -> AsyncIterator[RunningServer]:
     """Run a server in this event loop, on a free port, with the memory store."""
     async with run_server(**{"store": "memory:", "drain": 1, **options}) as server:
         yield server
+
+
+def apart(errors: str) -> tuple[list[str], str]:
+    """Tell what a daemon logged from what else is on its standard error: the messages that only inform, and the rest."""
+    told, rest = [], []
+    for line in errors.splitlines(keepends=True):
+        if line.startswith("{") and (read := orjson.loads(line))["level"] == "info":
+            told.append(read["message"])
+        else:
+            rest.append(line)
+    return told, "".join(rest)

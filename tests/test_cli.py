@@ -93,12 +93,13 @@ def test_what_it_says_at_its_start(
     )
     try:
         assert process.stdout is not None
-        said = "".join(process.stdout.readline() for _ in range(9))
+        said = "".join(process.stdout.readline() for _ in range(10))
     finally:
         process.terminate()
         process.communicate(timeout=30)
     assert re.search(r"ws://127\.0\.0\.1:[1-9]\d*/ and http://127\.0\.0\.1:[1-9]\d*/", said)
     assert re.search(dashboard, said)
+    assert re.search(r"metrics    http://127\.0\.0\.1:[1-9]\d*/metrics\n", said)
     assert kept in said
     assert (tmp_path / "streamd.db").exists() is ("sqlite" in kept)
     assert keys in said

@@ -22,6 +22,7 @@ from tests.harness import (
     DEADLINE,
     TEXT,
     Peer,
+    apart,
     call,
     frame,
     get,
@@ -50,9 +51,9 @@ async def test_servers_live_side_by_side_and_can_be_started_again() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"host": "no-such-host.invalid"}, "can't be resolved"),
-        ({"host": "192.0.2.1"}, "can't be listened on"),
-        ({"host": "name..without.end"}, "can't be resolved"),
+        ({"host": "no-such-host.invalid", "allow_anonymous": "read,write"}, "can't be resolved"),
+        ({"host": "192.0.2.1", "allow_anonymous": "read,write"}, "can't be listened on"),
+        ({"host": "name..without.end", "allow_anonymous": "read,write"}, "can't be resolved"),
         ({"store": "nothing:"}, "there is no store 'nothing:'"),
         ({"store": "//me:secret@host"}, "there is no store"),
         ({"store": "redis://me:secret@[::1"}, "the store's URL is not one of"),
@@ -312,9 +313,9 @@ async def serve() -> AsyncIterator[Serve]:
 
 
 def output(process: Process) -> tuple[int, str]:
-    """Wait for its end; return its exit code and what it said on stderr."""
+    """Wait for its end; return its exit code and what it said on stderr, but for mere information."""
     _, errors = process.process.communicate(timeout=DEADLINE)
-    return process.process.returncode, errors
+    return process.process.returncode, apart(errors)[1]
 
 
 def limited(files: int, *options: str) -> subprocess.Popen[str]:

@@ -1,6 +1,7 @@
 """`streamd serve`: its options are the settings."""
 
 import inspect
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,11 +27,17 @@ _KEPT = {
 def serve(**options: Any) -> None:
     """Start the server."""
     # The other commands start sooner without it.
-    from streamd.server import serve_settings
+    from streamd.server import log_start, serve_settings
 
     given = {name: value for name, value in options.items() if value is not None}
     settings = load_settings(**given)
-    serve_settings(settings, on_started=lambda address: _announce(settings, address))
+
+    def started(address: "Address") -> None:
+        _announce(settings, address)
+        if not sys.stderr.isatty():
+            log_start(address)  # On a terminal that was just said.
+
+    serve_settings(settings, started)
 
 
 def _announce(settings: Settings, address: "Address") -> None:
@@ -46,6 +53,7 @@ def _announce(settings: Settings, address: "Address") -> None:
         f"  stream     {settings.stream}",
         f"  keys       {settings.keys}",
         f"  dashboard  {dashboard}",
+        f"  metrics    {_metrics(settings, address)}",
         "",
         "Follow the feed in one terminal, insert an event in another:",
         f"  .venv/bin/streamd tail{feed}{url}",
@@ -53,6 +61,14 @@ def _announce(settings: Settings, address: "Address") -> None:
         "",
     )
     typer.echo("\n".join(lines))
+
+
+def _metrics(settings: Settings, address: "Address") -> str:
+    if settings.local:
+        return f"{address.url}metrics"
+    if settings.admin_port is None:
+        return "for tokens with admin alone; --admin-port gives them a port"
+    return f"on port {settings.admin_port or 'any'} of {settings.admin_host}"
 
 
 def _options() -> list[inspect.Parameter]:

@@ -109,6 +109,7 @@ class Gate:
 
     def shutdown(self) -> None:
         """Begin to drain; uvicorn calls this."""
+        logger.info("stopping; connections to tell: %d", len(self.keepalive))
         self.draining = True
         self._tasks.append(asyncio.create_task(self._drain(), name="drain"))
 

@@ -1,9 +1,8 @@
-"""HTTP: `POST /` with calls, what orchestrators ask, and the pages for browsers."""
+"""HTTP: `POST /` with calls, what operators ask, and the pages for browsers."""
 
 import math
 from collections.abc import Mapping
 
-import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -19,23 +18,22 @@ from streamd.rates import Rates
 from streamd.transports.cors import Cors
 from streamd.transports.envelope import Envelope, read_envelope
 from streamd.transports.gate import Gate
+from streamd.transports.operations import Operations, json_response
 from streamd.transports.pages import Page
 
 __all__ = ["http_app"]
 
 _JSON = "application/json"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
-def http_app(gate: Gate, pages: Mapping[str, Page]) -> ASGIApp:
+def http_app(gate: Gate, pages: Mapping[str, Page], operations: Operations) -> ASGIApp:
     """Return the application that serves HTTP; `pages` are by path, with one at `/`."""
     site = _Site(gate, pages["/"])
     app = Starlette(
         routes=[
             Route("/", site.root, methods=["GET", "POST"]),
-            Route("/health/live", site.live),
-            Route("/health/ready", site.ready),
+            *operations.routes(admin=False),
             *(Route(path, page.respond) for path, page in pages.items() if path != "/"),
         ],
         middleware=[Middleware(Cors, door=gate.door), Middleware(_AtTheDoor, gate=gate)],
@@ -80,14 +78,6 @@ class _Site:
         respond = self._post if request.method == "POST" else self._page.respond
         return await respond(request)
 
-    async def live(self, request: Request) -> Response:
-        return _json(200, {"status": "live"})
-
-    async def ready(self, request: Request) -> Response:
-        if self._gate.ready:
-            return _json(200, {"status": "ready"})
-        return _json(503, {"status": "draining" if self._gate.draining else "not ready"})
-
     async def _post(self, request: Request) -> Response:
         media_type = request.headers.get("content-type", "").partition(";")[0]
         if media_type.strip().lower() != _JSON:
@@ -96,25 +86,35 @@ class _Site:
         if rates is not None and (seconds := rates.barred()):
             milliseconds = math.ceil(seconds * 1000)
             error = RateLimited("refusals", self._gate.limits.refusals, milliseconds)
-            return _refusal(429, error, {"Retry-After": str(math.ceil(seconds))})
+            return self._refuse(429, error, {"Retry-After": str(math.ceil(seconds))})
         try:
             access = await self._look(request)
         except Unauthorized as error:
             # RFC 6750, section 3: to those who bring no token no error is named.
             brought = "authorization" in request.headers
             challenge = 'Bearer error="invalid_token"' if brought else "Bearer"
-            return _refusal(401, error, {"WWW-Authenticate": challenge})
+            return self._refuse(401, error, {"WWW-Authenticate": challenge})
         except StoreUnavailable as error:
-            return _refusal(503, error, {"Retry-After": "1"})
+            return self._refuse(503, error, {"Retry-After": "1"})
         try:
             body = await self._read(request)
         except LimitExceeded as error:
-            return _refusal(413, error)
+            return self._refuse(413, error)
         envelope = await self._gate.turns.do(read_envelope, body, self._gate.limits)
         if envelope is not None:
-            return Response(await self._answer(envelope, access, rates), media_type=_JSON)
-        answer = await self._gate.worker.post(body, access, rates)
+            answer = await self._answer(envelope, access, rates)
+        else:
+            answer = await self._gate.worker.post(body, access, rates)
+        self._gate.count_sent(len(answer))
         return Response(answer, media_type=_JSON) if answer else Response(status_code=204)
+
+    def _refuse(
+        self, status: int, error: CallError, headers: dict[str, str] | None = None
+    ) -> Response:
+        """Answer for all calls of a request, which are not looked at."""
+        self._gate.worker.meters.call_errors[error.code].add()
+        answer = jsonrpc.error_answer(b"null", error)
+        return Response(answer, status, headers=headers, media_type=_JSON)
 
     async def _look(self, request: Request) -> Access:
         """Return what the caller may do, by the token in a header alone: a URL is written to logs."""
@@ -149,18 +149,8 @@ class _Site:
             return envelope.error(error)
 
 
-def _json(status: int, content: dict[str, str]) -> Response:
-    return Response(orjson.dumps(content), status, headers=_NO_STORE, media_type=_JSON)
-
-
 def _error(status: int, reason: str) -> Response:
-    return _json(status, {"error": reason})
-
-
-def _refusal(status: int, error: CallError, headers: dict[str, str] | None = None) -> Response:
-    """Answer for all calls of a request, which are not looked at."""
-    answer = jsonrpc.error_answer(b"null", error)
-    return Response(answer, status, headers=headers, media_type=_JSON)
+    return json_response(status, {"error": reason})
 
 
 async def _on_http_exception(request: Request, exc: Exception) -> Response:

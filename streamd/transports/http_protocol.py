@@ -56,7 +56,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.access_log = False
         self._gate: Gate = app_state["gate"]
-        self._gate.attach(server_state)
+        self._enter(server_state)
         self._address: str | None = None
         """Where the peer is that has taken a place; a WebSocket takes it over, and gives it back."""
         self._turned_away = False
@@ -73,6 +73,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusing = False
         """Whether what comes is no longer read as HTTP."""
 
+    def _enter(self, server_state: ServerState) -> None:
+        self._gate.attach(server_state)
+
+    @property
+    def _comes_too_late(self) -> bool:
+        return self._gate.draining
+
     # What the event loop tells.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -80,7 +87,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         # So `pause_writing` comes with the first bytes that are not taken; with 0, TLS would never resume.
         transport.set_write_buffer_limits(high=1, low=0)
-        if self._gate.draining:
+        if self._comes_too_late:
             transport.abort()  # It was accepted just before the server stopped to.
             return
         refusal = self._take_place()

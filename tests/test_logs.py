@@ -1,0 +1,210 @@
+"""What is logged: text for people, JSON for programs, and nothing of what peers say."""
+
+import asyncio
+import gzip
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jwt
+import orjson
+import pytest
+
+from streamd.address import Address
+from streamd.logs import set_up_logs
+from tests.harness import (
+    CLOSE,
+    DEADLINE,
+    TEXT,
+    Peer,
+    call,
+    frame,
+    get,
+    post,
+    websocket,
+)
+from tests.services import free_port
+
+SetUp = Callable[..., None]
+
+
+@pytest.fixture
+def set_up() -> Iterator[SetUp]:
+    """Set up logs as in a program that has not done so; what was before is there again afterwards."""
+    root = logging.getLogger()
+    loggers = [root, *map(logging.getLogger, ("streamd", "streamd.websocket.parser"))]
+    levels = [logger.level for logger in loggers]
+    before: list[logging.Handler] = []
+
+    def set_up(*arguments: str) -> None:
+        before.extend(root.handlers)
+        root.handlers.clear()
+        set_up_logs(*arguments)
+
+    yield set_up
+    root.handlers[:] = before or root.handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in text.splitlines()]
+
+
+def test_json(set_up: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", "json")
+    logger = logging.getLogger("streamd.peers")
+    logger.info("disconnected", extra={"code": 1000, "secret": "hush", "bytes": None})
+    logger.debug("not at this level")
+    logging.getLogger("aiosqlite").info("others inform of what they do")
+    logging.getLogger("uvicorn.error").warning("%d\n%s", 5, "é\x1b[1m")
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        logger.exception("a defect")
+    one, two, three = lines(capsys.readouterr().err)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", one.pop("time"))
+    assert one == {
+        "level": "info",
+        "message": "disconnected",
+        "logger": "streamd.peers",
+        "code": 1000,
+        "bytes": None,
+        "process": os.getpid(),
+    }
+    assert (two["level"], two["message"]) == ("warning", "5\né\x1b[1m")
+    assert three["exception"].startswith("Traceback")
+    assert three["exception"].endswith("ZeroDivisionError")
+
+
+def test_text(set_up: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("warning", "text")
+    logging.getLogger("streamd.peers").info("not at this level")
+    logging.getLogger("streamd.peers").warning("slow reader", extra={"connection": 7})
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[warning *\] slow reader +\[streamd\.peers\] connection=7\n",
+        said,
+    )
+
+
+def test_without_a_terminal_it_is_json(set_up: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up()
+    logging.getLogger("streamd").warning("hello")
+    assert lines(capsys.readouterr().err)[0]["message"] == "hello"
+
+
+@pytest.mark.parametrize("form", ["auto", "json"])
+def test_on_a_terminal_it_is_text_unless_json_is_wanted(form: str) -> None:
+    ours, theirs = pty.openpty()
+    code = f"""
+import logging
+from streamd.logs import set_up_logs
+set_up_logs("info", {form!r})
+logging.getLogger("streamd").info("hello", extra={{"code": 5}})
+"""
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, check=True, timeout=DEADLINE)
+    said = os.read(ours, 10_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    if form == "json":
+        assert orjson.loads(said)["message"] == "hello"
+    else:
+        assert "hello" in said
+        assert "{" not in said
+
+
+def test_a_program_that_has_set_up_its_logs_keeps_them() -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    assert handlers, "they are those of the test's runner"
+    set_up_logs("debug", "json")
+    assert (root.handlers, root.level) == (handlers, level)
+
+
+# Nothing of what peers say.
+
+CANARY = "canary4711"
+SECRET = f"{CANARY}-secret-of-more-than-32-bytes"
+
+
+def token(**claim: Any) -> str:
+    claims = {"sub": f"{CANARY}-subject", "exp": time.time() + 60, "streamd": claim}
+    return str(jwt.encode(claims, SECRET, "HS256"))
+
+
+async def misbehave(server: Address) -> None:
+    """Say all sorts of things that have a canary in them, right and wrong."""
+    good = token(read=[{}], write=[{"user": [CANARY]}])
+    parts = good.split(".")
+    event = {"user": CANARY, "text": CANARY, CANARY: [CANARY]}
+    async with websocket(server, f"X-Header: {CANARY}", f"Cookie: session={CANARY}") as peer:
+        await peer.call("authenticate", {"token": good})
+        await peer.call("subscribe", {"filter": {"user": CANARY}})
+        await peer.call("insert", {"event": event, "id": CANARY})
+        for bad in (
+            call("insert", {"event": {"user": {CANARY: 1}}}),
+            call("insert", {"event": {"user": f"other-{CANARY}"}}),
+            call(CANARY, {CANARY: CANARY}),
+            call("items", {"filter": {CANARY: 1}}),
+            call("history", {"before": CANARY}),
+            f'{{"{CANARY}'.encode(),
+        ):
+            await peer.send(frame(TEXT, bad))
+            while "error" not in await peer.message():
+                pass
+        await peer.send(frame(CLOSE, (1000).to_bytes(2) + CANARY.encode()))
+        await peer.rest()
+    for wrong in (CANARY, parts[0] + "." + parts[1] + "." + CANARY, CANARY * 2_000):
+        async with websocket(server) as peer:
+            await peer.send(frame(TEXT, call("authenticate", {"token": wrong})))
+            await peer.rest()
+    async with websocket(server) as peer:
+        await peer.send(frame(TEXT, CANARY.encode() + b"\xff"))
+        await peer.rest()
+    bearer = f"Authorization: Bearer {good}"
+    for request in (
+        post(call("insert", {"event": event}), bearer),
+        post(call("items", {"filter": {"user": CANARY}}), f"Authorization: Bearer {CANARY}"),
+        post(gzip.compress(CANARY.encode()), bearer),
+        get(f"/{CANARY}?token={good}"),
+        get("/metrics", bearer),
+        f"GET / HTTP/1.1\r\nHost: {CANARY}\r\n\r\n".encode(),
+        f"{CANARY}\r\n\r\n".encode(),
+    ):
+        async with Peer.connect(server) as peer:
+            await peer.send(request)
+            peer.send_end()
+            await peer.rest()
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite"])
+async def test_nothing_of_what_peers_say_is_logged(store: str, sqlite_url: str) -> None:
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if "STREAMD" not in name}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streamd", "serve", "--port", str(port)),
+        *("--store", sqlite_url if store == "sqlite" else store, "--log-level", "debug"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment | {"STREAMD_TOKEN_SECRET": SECRET},
+    )
+    try:
+        assert process.stdout is not None
+        await asyncio.wait_for(process.stdout.readline(), DEADLINE)
+        await misbehave(Address("127.0.0.1", port))
+    finally:
+        process.terminate()
+        said, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
+    assert process.returncode == 0
+    assert b'"message":"connected"' in said, "it was told to tell everything"
+    assert b'"message":"disconnected"' in said
+    assert CANARY.encode() not in said
+    part = token(read=[{}]).split(".")[0].encode()
+    assert part not in said, "not even the header of a token"
