@@ -25,6 +25,27 @@ const WATCH = { kind: "watch", user: 291, repo: 2842 };
  */
 const times = (count, trick) => Array.from({ length: count }, () => trick);
 
+/** Time that passes when somebody waits for it. */
+class WaitedFor extends FakeTime {
+  /** @param {number} milliseconds */
+  async passes(milliseconds) {
+    await eventually(() => this.pending.includes(milliseconds));
+    this.advance(milliseconds);
+  }
+}
+
+/**
+ * Start a fake server and connect a client whose time stands still, and whose waits are the least.
+ *
+ * @param {import("./harness.js").TestContext} t
+ * @param {{timeout?: number}} [options]
+ */
+async function paused(t, options) {
+  const time = new WaitedFor();
+  const environment = { ...time, random: () => 0 };
+  return { ...(await pair(t, { environment, ...options })), time };
+}
+
 // Connections come and go.
 
 test("an insert whose answer was lost is stored once", async (t) => {
@@ -102,15 +123,21 @@ for (const [code, name] of /** @type {[number, string][]} */ ([
   [-32011, "StoreUnavailable"],
 ])) {
   test(`${name} is retried with the same id, and thrown at the deadline`, async (t) => {
-    const { server, client } = await pair(t);
-    server.trick("insert", fail(code), fail(code, { retry_after_ms: 5 }));
-    await client.insert(WATCH);
+    const { server, client, time } = await paused(t);
+    server.trick("insert", fail(code), fail(code, { retry_after_ms: 700 }));
+    const inserting = client.insert(WATCH);
+    await time.passes(100);
+    await time.passes(700);
+    await inserting;
     assert.deepEqual(server.events, [WATCH]);
     assert.equal(new Set(server.called("insert").map(({ params }) => params.id)).size, 1);
     assert.equal(server.called("insert").length, 3);
     server.trick("insert", ...times(50, fail(code)));
-    await assert.rejects(client.insert(WATCH, { timeout: 400 }), { name });
-    assert.ok(server.called("insert").length >= 5);
+    const failed = assert.rejects(client.insert(WATCH, { timeout: 250 }), { name });
+    await time.passes(100);
+    await time.passes(100);
+    await failed;
+    assert.equal(server.called("insert").length, 6);
   });
 }
 
@@ -129,26 +156,41 @@ test("between the attempts it waits 0.1 s to a ceiling that doubles", async (t) 
 });
 
 test("a typed error beats a timeout, and an open outcome is no missing store", async (t) => {
-  const { server, client } = await pair(t);
+  const { server, client, time } = await paused(t);
   server.trick("insert", fail(-32010), ignore);
-  await assert.rejects(client.insert(WATCH, { timeout: 400 }), { name: "UnknownOutcome" });
+  const typed = assert.rejects(client.insert(WATCH), { name: "UnknownOutcome" });
+  await time.passes(100);
+  await eventually(() => server.called("insert").length === 2);
+  time.advance(10_000);
+  await typed;
   server.trick("insert", fail(-32011), dropBefore, ...times(50, fail(-32011)));
-  await assert.rejects(client.insert(WATCH, { timeout: 500 }), CallTimeout);
+  const open = assert.rejects(client.insert(WATCH, { timeout: 250 }), CallTimeout);
+  await time.passes(100);
+  await time.passes(10);
+  await time.passes(100);
+  await open;
+  assert.equal(server.called("insert").length, 6);
 });
 
 test("a timeout tells whether anything was sent", async (t) => {
   const server = await fakeServer(t);
   await server.stop();
-  const client = connectedTo(t, server);
-  await assert.rejects(client.insert(WATCH, { timeout: 50 }), (error) => {
+  const time = new FakeTime();
+  const away = connectedTo(t, server, { environment: time });
+  const never = assert.rejects(away.insert(WATCH), (error) => {
     return error instanceof CallTimeout && error.cause instanceof Unreachable;
   });
+  await eventually(() => away.state === "waiting");
+  time.advance(10_000);
+  await never;
   await server.start();
-  await client.ping();
+  const client = connectedTo(t, server, { environment: time });
   server.trick("insert", ignore);
-  const call = client.insert(WATCH, { timeout: 300 });
+  const call = client.insert(WATCH);
   await eventually(() => server.called("insert").length > 0);
   await server.stop();
+  await eventually(() => client.state === "waiting");
+  time.advance(10_000);
   await assert.rejects(call, (error) => {
     assert.ok(error instanceof CallTimeout && error.cause instanceof ConnectionLost);
     return !(error.cause instanceof Unreachable);
@@ -179,34 +221,43 @@ test("other errors are thrown at once", async (t) => {
 // Deadlines.
 
 test("a call without an answer times out, and is forgotten", async (t) => {
-  const { server, client } = await pair(t);
+  const { server, client, time } = await paused(t);
   const answer = deferred();
-  server.trick("insert", hold(answer.promise));
-  await assert.rejects(client.insert(WATCH, { timeout: 50 }), (error) => {
+  server.trick("insert", hold(answer.promise), hold(answer.promise));
+  const first = assert.rejects(client.insert(WATCH, { timeout: 50 }), (error) => {
     assert.ok(error instanceof CallTimeout);
     assert.deepEqual([error.method, error.timeout, error.cause], ["insert", 50, undefined]);
     return true;
   });
+  await eventually(() => server.called("insert").length === 1);
+  time.advance(50);
+  await first;
   server.peer.abort();
+  await time.passes(10);
   await client.ping();
   assert.equal(server.called("insert").length, 1);
-  server.trick("insert", hold(answer.promise));
-  await assert.rejects(client.insert(WATCH, { timeout: 50 }), CallTimeout);
+  const second = assert.rejects(client.insert(WATCH, { timeout: 50 }), CallTimeout);
+  await eventually(() => server.called("insert").length === 2);
+  time.advance(50);
+  await second;
   answer.resolve();
   await client.ping();
 });
 
 test("the client has a deadline of its own, 10 s if none is given", async (t) => {
-  const { server, client } = await pair(t, { timeout: 50 });
-  server.trick("ping", ignore);
-  await assert.rejects(client.ping(), { name: "CallTimeout", timeout: 50 });
-  const time = new FakeTime();
-  const other = connectedTo(t, server, { environment: time });
-  server.trick("ping", ignore);
-  const call = other.ping();
-  await eventually(() => server.called("ping").length === 2);
-  time.advance(10_000);
-  await assert.rejects(call, { name: "CallTimeout", timeout: 10_000 });
+  for (const [given, timeout] of /** @type {[{timeout?: number}, number][]} */ ([
+    [{ timeout: 50 }, 50],
+    [{}, 10_000],
+  ])) {
+    const { server, client, time } = await paused(t, given);
+    server.trick("ping", ignore);
+    const failed = assert.rejects(client.ping(), { name: "CallTimeout", timeout });
+    await eventually(() => server.called("ping").length === 1);
+    time.advance(timeout - 1);
+    assert.ok(time.pending.includes(1));
+    time.advance(1);
+    await failed;
+  }
 });
 
 // Many at once.

@@ -196,7 +196,7 @@ test("a token that expires is asked for again, and the feed goes on", async (t) 
     ...["--store", "memory:", "--token-secret", SECRET, "--token-leeway", "0"],
   );
   let asked = 0;
-  const getToken = () => token((asked += 1) === 1 ? 1.5 : 60);
+  const getToken = () => token((asked += 1) === 1 ? 3 : 60);
   const client = connectedTo(t, daemon, { getToken });
   /** @type {number[]} */
   const seen = [];
