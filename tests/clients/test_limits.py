@@ -9,6 +9,7 @@ from streamd_client.sync import Client as SyncClient
 from streamd.meters import Counter
 from streamd.server import RunningServer
 from tests.harness import running
+from tests.keys import SECRET, token
 
 
 def refusals(server: RunningServer) -> float:
@@ -66,6 +67,17 @@ async def test_a_client_for_whom_there_is_no_room_waits_for_it(limit: dict[str, 
         async with connect(server.url) as first:
             await first.ping()
             async with connect(server.url, backoff=lambda attempt: 0.1) as second:
+                with pytest.raises(CallTimeout):
+                    await second.ping(timeout=0.5)
+                await first.close()
+                await second.ping()
+
+
+async def test_a_client_whose_subject_has_all_its_connections_waits_for_one() -> None:
+    async with running(token_secret=SECRET, subject_connections=1) as server:
+        async with connect(server.url, token=token()) as first:
+            await first.ping()
+            async with connect(server.url, token=token(), backoff=lambda attempt: 0.1) as second:
                 with pytest.raises(CallTimeout):
                     await second.ping(timeout=0.5)
                 await first.close()

@@ -20,6 +20,7 @@ from streamd_client.errors import (
     ClientClosed,
     ConnectionLost,
     ConnectionRejected,
+    LimitExceeded,
     MethodNotFound,
     RpcError,
     StreamdError,
@@ -43,6 +44,8 @@ __all__ = ["Link", "Subscriber"]
 
 TOKEN_EXPIRED = 4001
 """The close code that means: come back with a new token."""
+TOO_MANY = 4029
+"""The close code that means: there are too many connections with this token."""
 TOKEN_REFUSED = 4501
 """The close code that means: this token will not do."""
 
@@ -230,6 +233,8 @@ class Link:
                 if outcome.retry_after is not None:
                     self._backoff.told(outcome.retry_after)
                 connection.abandon(ConnectionLost(outcome.message))
+            elif isinstance(outcome, LimitExceeded):
+                connection.abandon(ConnectionLost(outcome.message, TOO_MANY))
             else:
                 connection.abandon(outcome)
 

@@ -55,6 +55,15 @@ async def test_a_server_that_can_not_judge_is_asked_again(server):
     assert server.opened == 2
 
 
+async def test_a_token_that_is_in_use_too_often_is_shown_again_later(server):
+    taking(server)
+    full = {"limit": "subject_connections", "max": 1, "got": 2}
+    server.tricks["authenticate"].append(fail(-32004, full))
+    async with connected_to(server, token="mine") as client:
+        await client.ping()
+    assert server.opened == 2
+
+
 async def test_a_call_that_is_refused_for_an_old_token_is_sent_again_with_the_next(server):
     taking(server)
     tokens = iter(["one", "two", "three"])

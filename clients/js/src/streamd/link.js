@@ -12,23 +12,13 @@
  * @import { Subscriber } from "./routes.js"
  */
 
+import { Admission } from "./admission.js";
 import { Backoff } from "./backoff.js";
 import { Calls } from "./calls.js";
 import { Connection } from "./connection.js";
-import {
-  ClientClosed,
-  ConnectionLost,
-  ConnectionRejected,
-  MethodNotFound,
-  RpcError,
-  Unauthorized,
-  Unreachable,
-} from "./errors.js";
+import { ClientClosed, ConnectionLost, Unauthorized, Unreachable } from "./errors.js";
 import { Routes } from "./routes.js";
 import { Tokens } from "./tokens.js";
-
-const TOKEN_EXPIRED = 4001; // close codes
-const TOKEN_REFUSED = 4501;
 
 /**
  * Where a link stands: a connection is being opened; it is open; the next attempt waits for its
@@ -56,7 +46,8 @@ export class Link {
   #environment;
   #backoff;
   #calls;
-  #tokens;
+  /** @type {Admission | null} */
+  #admission = null;
   /** @type {Set<Subscriber>} */
   #subscribers = new Set();
   #routes = new Routes();
@@ -84,7 +75,10 @@ export class Link {
     this.#environment = environment;
     this.#backoff = new Backoff(backoff, environment);
     this.#calls = new Calls(messageBytes);
-    this.#tokens = getToken === null ? null : new Tokens(getToken, { timeout, environment });
+    if (getToken !== null) {
+      const tokens = new Tokens(getToken, { timeout, environment });
+      this.#admission = new Admission(tokens, this.#calls, this.#backoff, options);
+    }
     /** When the next attempt begins, on the clock; null where none waits. @type {number | null} */
     this.retryAt = null;
   }
@@ -138,32 +132,35 @@ export class Link {
   #connect() {
     this.retryAt = null;
     this.#move("connecting");
-    if (this.#tokens === null) {
-      this.#open();
+    if (this.#admission === null) {
+      this.#open(() => this.#opened());
       return;
     }
-    this.#tokens.get().then(
-      (token) => this.#open(token),
+    this.#admission.token().then(
+      (token) => this.#open(() => this.#show(token)),
       (trouble) => this.#failed(trouble),
     );
   }
 
-  /** @param {string} [token] */
-  #open(token) {
+  /** @param {() => void} opened what to do with the open connection */
+  #open(opened) {
     if (this.#end !== null) {
       return;
     }
-    const listener = {
-      opened: () => (token === undefined ? this.#opened() : this.#authenticate(token)),
-      received: this.#receive,
-      ended: this.#lost,
-    };
+    const listener = { opened, received: this.#receive, ended: this.#lost };
     try {
       this.#connection = new Connection(this.#url, listener, this.#options);
     } catch (cause) {
       // As where a page over TLS may not open a connection without.
       const said = cause instanceof Error ? cause.message : "it could not be tried";
       this.#failed(new Unreachable(said, { cause }));
+    }
+  }
+
+  /** @param {string} token */
+  #show(token) {
+    if (this.#connection !== null) {
+      this.#admission?.show(token, this.#connection, () => this.#opened());
     }
   }
 
@@ -183,7 +180,7 @@ export class Link {
   #lost = (error) => {
     const wasConnected = this.connected;
     this.#connection = null;
-    this.#environment.clearTimeout(this.#timer);
+    this.#admission?.leave();
     this.#routes.clear();
     this.#calls.forgetPassing();
     if (wasConnected) {
@@ -197,12 +194,11 @@ export class Link {
     if (this.#end !== null) {
       return;
     }
-    if (error instanceof ConnectionLost) {
-      this.#comeBack(error);
-    } else if (this.#isOldToken(error)) {
-      this.#comeBack(this.#expired(error));
+    const ending = this.#admission?.judge(error) ?? error;
+    if (ending instanceof ConnectionLost) {
+      this.#comeBack(ending);
     } else {
-      this.#stop(error);
+      this.#stop(ending);
     }
   }
 
@@ -211,9 +207,6 @@ export class Link {
     this.#trouble = error;
     if (!(error instanceof Unreachable)) {
       this.#loss = error;
-    }
-    if (error.code === TOKEN_EXPIRED) {
-      this.#tokens?.drop();
     }
     const delay = this.#backoff.next();
     this.retryAt = this.#environment.clock() + delay;
@@ -229,7 +222,7 @@ export class Link {
     this.#end = error;
     this.retryAt = null;
     this.#environment.clearTimeout(this.#timer);
-    this.#tokens?.cancel();
+    this.#admission?.leave();
     this.#connection?.abandon(error);
     this.#calls.fail(error);
     for (const subscriber of [...this.#subscribers]) {
@@ -242,66 +235,6 @@ export class Link {
   #move(state) {
     this.#state = state;
     this.#options.moved();
-  }
-
-  // Tokens.
-
-  /**
-   * Show the token, before anything else is sent.
-   *
-   * @param {string} token
-   */
-  #authenticate(token) {
-    const { timeout } = this.#options;
-    const connection = /** @type {Connection} */ (this.#connection);
-    const late = new ConnectionLost("the server did not answer to the token");
-    this.#timer = this.#environment.setTimeout(() => connection.abandon(late), timeout);
-    const [id, frame] = this.#calls.add("authenticate", { token }, this.#authenticated, {
-      lasting: false,
-    });
-    connection.send(id, frame);
-  }
-
-  /** @type {Answered} */
-  #authenticated = (outcome) => {
-    this.#environment.clearTimeout(this.#timer);
-    if (!(outcome instanceof RpcError) || outcome instanceof MethodNotFound) {
-      this.#opened(); // a server without the method asks for no token
-    } else if (outcome.retryable) {
-      this.#backoff.told(outcome.retryAfter ?? 0);
-      this.#connection?.abandon(new ConnectionLost(outcome.message, { cause: outcome }));
-    } else {
-      this.#stop(outcome);
-    }
-  };
-
-  /** @param {Unauthorized} error */
-  #refused(error) {
-    if (this.#isOldToken(error)) {
-      this.#connection?.abandon(this.#expired(error));
-    } else {
-      this.#stop(error);
-    }
-  }
-
-  /**
-   * Whether the error says no more than that a token is too old: the next one may do. A new one
-   * that is refused says that none will do.
-   *
-   * @param {StreamdError} error
-   * @returns {boolean}
-   */
-  #isOldToken(error) {
-    const refused =
-      error instanceof Unauthorized ||
-      (error instanceof ConnectionRejected && error.code === TOKEN_REFUSED);
-    const fresh = this.#tokens?.fresh && !this.#backoff.stable;
-    return this.#tokens !== null && refused && !fresh;
-  }
-
-  /** @param {StreamdError} cause */
-  #expired(cause) {
-    return new ConnectionLost("the token has expired", { code: TOKEN_EXPIRED, cause });
   }
 
   // Calls.
@@ -400,8 +333,8 @@ export class Link {
         this.#calls.settle(message.id, message, size);
         break;
       case "error":
-        if (this.#tokens !== null && message.error instanceof Unauthorized) {
-          this.#refused(message.error);
+        if (this.#admission !== null && message.error instanceof Unauthorized) {
+          this.#connection?.abandon(message.error);
         } else {
           this.#calls.settle(message.id, message.error, size);
         }
