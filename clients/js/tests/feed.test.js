@@ -424,32 +424,35 @@ test("a feed needs no callback", async (t) => {
   await eventually(() => feed.cursor === "e2.1");
 });
 
-test("long work is cut every 10 ms, so that others have their turn", async (t) => {
-  const time = new FakeTime();
-  /** @type {(() => void)[]} */
-  const waiting = [];
-  const { server, client } = await pair(t, {
-    environment: { ...time, soon: (run) => waiting.push(run) },
-  });
-  push(server, numbers(100));
-  const { feed, seen } = follow(client, {
-    after: "start",
-    onEntry: (/** @type {any} */ entry) => {
-      seen.push(entry.event.n);
-      time.now += 3;
-    },
-  });
-  await eventually(() => waiting.length === 1);
-  await client.ping();
-  assert.equal(seen.length, 4);
-  for (let turns = 1; feed.cursor !== "e1.100"; turns += 1) {
-    assert.equal(seen.length, 4 * turns);
-    assert.equal(waiting.length, turns);
-    waiting[turns - 1]?.();
+for (const kind of ["plain", "async"]) {
+  test(`long work of a callback that is ${kind} is cut every 10 ms`, async (t) => {
+    const time = new FakeTime();
+    /** @type {(() => void)[]} */
+    const waiting = [];
+    const { server, client } = await pair(t, {
+      environment: { ...time, soon: (run) => waiting.push(run) },
+    });
+    push(server, numbers(100));
+    const { feed, seen } = follow(client, {
+      after: "start",
+      onEntry: (/** @type {any} */ entry) => {
+        seen.push(entry.event.n);
+        time.now += 3;
+        return kind === "async" ? Promise.resolve() : undefined;
+      },
+    });
+    await eventually(() => waiting.length === 1);
     await client.ping();
-  }
-  assert.deepEqual(seen, numbers(100));
-});
+    assert.equal(seen.length, 4);
+    for (let turns = 1; feed.cursor !== "e1.100"; turns += 1) {
+      assert.equal(seen.length, 4 * turns);
+      assert.equal(waiting.length, turns);
+      waiting[turns - 1]?.();
+      await client.ping();
+    }
+    assert.deepEqual(seen, numbers(100));
+  });
+}
 
 // Slow callers.
 

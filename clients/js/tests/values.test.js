@@ -21,3 +21,13 @@ test("what is no scalar is left for the server to refuse", () => {
   const odd = /** @type {any} */ ({ user: { id: 1 }, kind: null });
   assert.deepEqual(plainFilter(odd), odd);
 });
+
+test("what JSON would leave out does not make a filter that matches more", () => {
+  for (const absent of [undefined, () => 1, Symbol("a")]) {
+    const odd = /** @type {any} */ ({ user: absent });
+    assert.equal(JSON.stringify(plainFilter(odd)), '{"user":null}');
+  }
+  for (const odd of /** @type {any[]} */ ([new Map([["user", 1]]), [1], "user", 1, true])) {
+    assert.throws(() => plainFilter(odd), TypeError);
+  }
+});

@@ -51,6 +51,7 @@ export class Feed {
   #keeper = null;
   #woken = false;
   #busy = false;
+  #until = 0;
   /** @type {FeedState | null} */
   #told = null;
 
@@ -125,30 +126,47 @@ export class Feed {
         this.#woken = false;
         this.#tellState();
         if (!this.#busy) {
-          this.#pump();
+          this.#begin();
         }
       });
     }
   }
 
-  #pump = () => {
-    const { clock, soon } = this.#environment;
-    const until = clock() + SLICE;
+  /** Begin a slice: the page has just had its turn. */
+  #begin = () => {
+    this.#until = this.#environment.clock() + SLICE;
+    this.#pump();
+  };
+
+  #pump() {
     this.#busy = true;
     for (let item = this.#take(); item !== null; item = this.#take()) {
       const result = this.#tell(item);
       if (isPromise(result)) {
-        result.then(this.#pump, (error) => this.#reportAndGoOn(error));
+        // One that is settled already comes back here before the page has its turn.
+        result.then(this.#goOn, (error) => this.#reportAndGoOn(error));
         return;
       }
-      if (clock() >= until) {
-        soon(this.#pump);
+      if (this.#isOver) {
+        this.#environment.soon(this.#begin);
         return;
       }
     }
     this.#busy = false;
     this.#idle();
+  }
+
+  #goOn = () => {
+    if (this.#isOver) {
+      this.#environment.soon(this.#begin);
+    } else {
+      this.#pump();
+    }
   };
+
+  get #isOver() {
+    return this.#environment.clock() >= this.#until;
+  }
 
   #take() {
     return this.#subscription.inbox.take();
@@ -167,7 +185,7 @@ export class Feed {
   /** @param {unknown} error */
   #reportAndGoOn(error) {
     this.#environment.report(error);
-    this.#pump();
+    this.#goOn();
   }
 
   // The callbacks.

@@ -53,14 +53,18 @@
 /**
  * Return a filter of the caller's own, with every collection as a list.
  *
+ * Throws a `TypeError` where it is no object of keys and values.
+ *
  * @param {Filter | null | undefined} filter
  * @returns {Record<string, Scalar | Scalar[]>}
  */
 export function plainFilter(filter) {
+  const given = filter ?? {};
+  if (typeof given !== "object" || Symbol.iterator in given) {
+    throw new TypeError("a filter is an object, {key: value or [values]}");
+  }
   // fromEntries: a key named __proto__ is a key like any other.
-  return Object.fromEntries(
-    Object.entries(filter ?? {}).map(([key, value]) => [key, plain(value)]),
-  );
+  return Object.fromEntries(Object.entries(given).map(([key, value]) => [key, plain(value)]));
 }
 
 /**
@@ -71,5 +75,8 @@ function plain(value) {
   if (typeof value === "object" && value !== null && Symbol.iterator in value) {
     return Array.from(value);
   }
-  return /** @type {Scalar} */ (value); // what is no scalar, the server refuses by name
+  // What is no scalar, the server refuses by name. JSON would leave these out, with their keys, and
+  // a filter that says less matches more.
+  const isAbsent = ["undefined", "function", "symbol"].includes(typeof value);
+  return isAbsent ? /** @type {any} */ (null) : value;
 }
