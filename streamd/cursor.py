@@ -56,7 +56,7 @@ def parse_cursor(text: object, name: str) -> Cursor:
         seq = int.from_bytes(raw[:_SEQ_BYTES], "big")
         if _format_cursor(epoch, seq) == text:
             return Cursor(epoch, seq)
-    raise InvalidParams(f"{name} is not a cursor of this server")
+    raise InvalidParams(f"{name} is not a cursor of this server", reason="cursor")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ _DATA: dict[type[CallError], Schema] = {
             "missing": _TEXTS,
             "keys": _TEXTS,
             "key": _TEXT,
-            "reason": {"enum": ["id_reused", "epoch"]},
+            "reason": {"enum": ["id_reused", "epoch", "cursor"]},
         },
         optional=("unknown", "params", "missing", "keys", "key", "reason"),
     ),

@@ -62,6 +62,7 @@ def test_what_is_no_cursor_is_refused_by_the_parameters_name(value: object) -> N
     with pytest.raises(InvalidParams) as caught:
         parse_cursor(value, "before")
     assert "before" in caught.value.message
+    assert caught.value.data == ({"reason": "cursor"} if isinstance(value, str) else None)
     assert len(caught.value.message) < 100
 
 

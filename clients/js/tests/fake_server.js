@@ -432,7 +432,7 @@ export class FakeServer {
     }
     const [epoch] = after.split(".");
     if (Number.isNaN(seqOf(after))) {
-      throw new Fault(-32602, "not a cursor");
+      throw new Fault(-32602, "not a cursor", { reason: "cursor" });
     }
     if (epoch !== this.epoch) {
       return "epoch";

@@ -726,6 +726,22 @@ test("without a stored cursor the feed begins as it was told", async (t) => {
   await eventually(() => fresh.seen.length === 1 && told.seen.length === 2);
 });
 
+test("a stored text that is no cursor is a lost place, one that is given a mistake", async (t) => {
+  const { server, client } = await pair(t);
+  push(server, [1, 2]);
+  /** @type {string[]} */
+  const saved = [];
+  const cursors = { load: () => "rubbish", save: (/** @type {string} */ c) => saved.push(c) };
+  const { feed, seen } = follow(client, { cursors });
+  await eventually(() => seen.length === 3);
+  assert.deepEqual(seen, ["cursor", 1, 2]);
+  feed.close();
+  assert.deepEqual(saved, ["e1.2"]);
+  const given = follow(client, { after: "rubbish", cursors: { ...cursors, load: () => null } });
+  await eventually(() => given.states.at(-1)?.[0] === "closed");
+  assert.deepEqual(given.states.at(-1), ["closed", "InvalidParams"]);
+});
+
 test("the entry that closes a feed is saved as finished", async (t) => {
   const { server, client } = await pair(t);
   push(server, numbers(3));

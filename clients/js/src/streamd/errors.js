@@ -70,7 +70,12 @@ export class InvalidRequest extends RpcError {}
 export class MethodNotFound extends RpcError {}
 
 /** An argument is missing, unknown or of a kind the method does not take. */
-export class InvalidParams extends RpcError {}
+export class InvalidParams extends RpcError {
+  /** `id_reused`, `epoch` or `cursor`, where the server says so; else null. */
+  get reason() {
+    return reasonOf(this.data);
+  }
+}
 
 /** The server failed. */
 export class InternalError extends RpcError {}
@@ -131,10 +136,12 @@ export class PlaceLost extends RpcError {
     this.cursor = cursor;
   }
 
-  /** `expired`: the entries are no longer retained; `epoch`: the log was replaced. */
+  /**
+   * `expired`: the entries are no longer retained; `epoch`: the log was replaced; `cursor`: what was
+   * stored is no cursor of this server.
+   */
   get reason() {
-    const reason = detail(this.data, "reason");
-    return typeof reason === "string" ? reason : null;
+    return reasonOf(this.data);
   }
 }
 
@@ -194,6 +201,12 @@ function detail(data, name) {
   return typeof data === "object" && data !== null && Object.hasOwn(data, name)
     ? /** @type {Record<string, unknown>} */ (data)[name]
     : null;
+}
+
+/** @param {unknown} data */
+function reasonOf(data) {
+  const reason = detail(data, "reason");
+  return typeof reason === "string" ? reason : null;
 }
 
 // The server did not answer.

@@ -71,7 +71,9 @@ export class Feed {
       this.#subscription.open(after);
     } else {
       this.#keeper = new Keeper(cursors, environment, () => this.cursor);
-      this.#keeper.load(timeout).then((stored) => this.#subscription.open(stored ?? after));
+      this.#keeper.load(timeout).then((stored) => {
+        this.#subscription.open(stored ?? after, { stored: stored !== null });
+      });
     }
   }
 

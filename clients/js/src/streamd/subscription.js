@@ -17,7 +17,7 @@
  */
 
 import { callJitter, retryDelay } from "./backoff.js";
-import { ClientClosed, PlaceLost, StreamdError } from "./errors.js";
+import { ClientClosed, InvalidParams, PlaceLost, StreamdError } from "./errors.js";
 import { Inbox } from "./inbox.js";
 import { readSubscribed } from "./protocol.js";
 
@@ -44,6 +44,7 @@ export class Subscription {
   #changed;
   /** @type {number | null} */
   #number = null;
+  #stored = false;
   #attempt = 0;
   /** @type {unknown} */
   #retry = null;
@@ -87,9 +88,11 @@ export class Subscription {
    * Subscribe now or when there is a connection, and after every reconnect.
    *
    * @param {string | null} after the place to begin after
+   * @param {{stored?: boolean}} [options] whether nobody has looked at what was stored there
    */
-  open(after) {
+  open(after, { stored = false } = {}) {
     if (this.#state !== "closed") {
+      this.#stored = stored;
       this.inbox = new Inbox(after);
       this.#link.attach(this);
     }
@@ -192,6 +195,11 @@ export class Subscription {
       const delay = retryDelay(this.#attempt, retryAfter, backoff);
       this.#attempt += 1;
       this.#retry = setTimeout(() => this.#subscribe(), delay);
+    } else if (this.#stored && error instanceof InvalidParams && error.reason === "cursor") {
+      // Who stored it may be another program, or an older one: it would be in the way for ever.
+      this.#stored = false;
+      this.#lose(error.message, error.data);
+      this.#subscribe();
     } else {
       this.#finish(error);
     }
