@@ -19,11 +19,14 @@
  * @typedef {import("./streamd/subscription.js").FeedState} FeedState
  * @typedef {import("./streamd/values.js").Entry} Entry
  * @typedef {import("./streamd/values.js").Event} Event
+ * @typedef {import("./streamd/values.js").Explanation} Explanation
  * @typedef {import("./streamd/values.js").Filter} Filter
  * @typedef {import("./streamd/values.js").History} History
  * @typedef {import("./streamd/values.js").Info} Info
  * @typedef {import("./streamd/values.js").Inserted} Inserted
+ * @typedef {import("./streamd/values.js").KeyVerdict} KeyVerdict
  * @typedef {import("./streamd/values.js").Scalar} Scalar
+ * @typedef {import("./streamd/values.js").Standing} Standing
  */
 
 export { fullJitter } from "./streamd/backoff.js";

@@ -123,11 +123,11 @@ test("closing while connecting or waiting leaves nothing behind", async (t) => {
 
 // Wake-ups.
 
-test("a page that is seen again, or online again, does not wait", async (t) => {
+test("a page that is seen again, or online again, does not wait, nor who is told not to", async (t) => {
   const [time, page] = [new FakeTime(), new FakePage()];
   const environment = { ...time, page: page.global };
   const { server, client } = await pair(t, { environment, backoff: () => 1e6 });
-  for (const wake of [() => page.online(), () => page.show("visible")]) {
+  for (const wake of [() => page.online(), () => page.show("visible"), () => client.wake()]) {
     await client.ping();
     server.peer.abort();
     await eventually(() => client.state === "waiting");
@@ -138,8 +138,9 @@ test("a page that is seen again, or online again, does not wait", async (t) => {
     assert.equal(client.retryAt, null);
     await eventually(() => client.connected);
   }
-  assert.equal(server.opened, 3);
+  assert.equal(server.opened, 4);
   client.close();
+  client.wake();
   page.online();
   assert.equal(client.state, "stopped");
 });

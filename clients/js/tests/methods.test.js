@@ -25,6 +25,13 @@ test("params are those of the wire", () => {
   assert.deepEqual(methods.items(filter, 1, 3).params, { filter: plain, start: 1, end: 3 });
   assert.deepEqual(methods.history(filter, null, 5).params, { filter: plain, limit: 5 });
   assert.deepEqual(methods.history(null, "b", 5).params, { filter: {}, limit: 5, before: "b" });
+  const event = { a: 1 };
+  assert.deepEqual(methods.explain(filter, { event }).params, { filter: plain, event });
+  assert.deepEqual(methods.explain(null, { cursor: "c" }).params, { filter: {}, cursor: "c" });
+  for (const what of [{}, { cursor: "c", event }, { cursor: null }]) {
+    assert.throws(() => methods.explain(filter, what), TypeError);
+  }
+  assert.deepEqual(methods.subscriptions().params, {});
   assert.deepEqual(methods.info().params, {});
   assert.equal(methods.ping().read("pong"), "pong");
 });

@@ -2,16 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { LimitExceeded, ProtocolError } from "../src/streamd/errors.js";
-import {
-  encodeCall,
-  parse,
-  readHistory,
-  readInfo,
-  readInserted,
-  readInsertedMany,
-  readItems,
-  readSubscribed,
-} from "../src/streamd/protocol.js";
+import { encodeCall, parse } from "../src/streamd/protocol.js";
 import { repositoryFile } from "./harness.js";
 
 /** @import { Message } from "../src/streamd/protocol.js" */
@@ -122,44 +113,5 @@ test("half of a surrogate pair is refused where it is, and what only looks so is
   }
   for (const text of ["😀", "\\ud800", "\\\\udc00", "ud800", "\u0000"]) {
     assert.deepEqual(JSON.parse(encodeCall(1, "m", { text })).params, { text });
-  }
-});
-
-const ENTRY = { cursor: "c", time: 1, event: { a: 1 } };
-const SUBSCRIBED = {
-  subscription: 1,
-  entries: [ENTRY],
-  before: null,
-  cursor: "c",
-  resumed: null,
-  live: true,
-};
-const INFO = { server: "s", version: "1", epoch: "e", cursor: "c", keys: ["user"], limits: {} };
-
-test("results become values, and members of a later version are ignored", () => {
-  assert.deepEqual(readItems([{ a: 1 }]), [{ a: 1 }]);
-  const inserted = { cursor: "c", time: 1, duplicate: false };
-  assert.deepEqual(readInserted({ ...inserted, later: 1 }), inserted);
-  assert.deepEqual(readInsertedMany({ entries: [inserted] }), [inserted]);
-  const page = { entries: [ENTRY], before: "b", cursor: "c" };
-  assert.deepEqual(readHistory({ ...page, later: 1 }), page);
-  assert.deepEqual(readSubscribed({ ...SUBSCRIBED, later: 1 }), { ...SUBSCRIBED, reason: null });
-  const lost = { ...SUBSCRIBED, resumed: false, reason: "epoch" };
-  assert.deepEqual(readSubscribed(lost), lost);
-  assert.deepEqual(readInfo(INFO), { ...INFO, paths: {} });
-  assert.deepEqual(readInfo({ ...INFO, paths: { user: "actor.login" } }).paths, {
-    user: "actor.login",
-  });
-});
-
-test("results of another form are protocol errors", () => {
-  for (const odd of [null, 1, "x", {}, [], { entries: 1 }, { entries: [1] }]) {
-    for (const read of [readInserted, readInsertedMany, readHistory, readInfo, readSubscribed]) {
-      assert.throws(() => read(odd), ProtocolError);
-    }
-  }
-  assert.throws(() => readItems({}), ProtocolError);
-  for (const change of [{ subscription: "1" }, { live: 1 }, { cursor: 5 }, { resumed: "yes" }]) {
-    assert.throws(() => readSubscribed({ ...SUBSCRIBED, ...change }), ProtocolError);
   }
 });

@@ -62,6 +62,22 @@ test("everything a client does", async (t) => {
     },
   );
   await eventually(() => feed.live);
+  const why = await client.explain({ user: [4, 23] }, { cursor: page.entries[0]?.cursor });
+  assert.deepEqual(
+    [why.matches, why.keys, why.entry, why.grants],
+    [
+      false,
+      [{ key: "user", wanted: 2, matched: false, values: ["291"] }],
+      page.entries[0],
+      null,
+    ],
+  );
+  assert.equal((await client.explain({ user: 4 }, { event: { user: "4" } })).matches, true);
+  const [standing] = await client.subscriptions();
+  assert.deepEqual(
+    [standing?.state, standing?.filter, standing?.lag],
+    ["live", { user: { count: 2, values: ["23", "291"] } }, 0],
+  );
   await client.insertMany([{ user: 4 }, { user: 23, n: 1 }, { user: 291, n: 2 }]);
   await eventually(() => seen.length === 3);
   assert.deepEqual(seen, [

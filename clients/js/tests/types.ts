@@ -17,12 +17,14 @@ import type {
   Cursors,
   Entry,
   Event,
+  Explanation,
   FeedState,
   Filter,
   History,
   Info,
   Inserted,
   Options,
+  Standing,
 } from "../src/streamd.js";
 
 type Same<A, B> =
@@ -67,6 +69,14 @@ const info: Info = await client.info();
 same<Same<typeof info.keys, string[]>>();
 same<Same<typeof info.paths, Record<string, string>>>();
 same<Same<typeof page.before, string | null>>();
+const why: Explanation = await client.explain(filter, { cursor: page.cursor });
+same<Same<typeof why.entry, Entry | null>>();
+await client.explain(null, { event: { user: 1 }, timeout: 1_000 });
+// @ts-expect-error: a cursor or an event
+await client.explain(filter);
+const standings: Standing[] = await client.subscriptions();
+same<Same<(typeof standings)[0]["cursor"], string | null>>();
+client.wake();
 const milliseconds: number = await client.ping({ timeout: 1_000 });
 
 const cursors: Cursors = localStorageCursors("feed");

@@ -7,7 +7,7 @@
  * @import { Callbacks } from "./feed.js"
  * @import { LinkState } from "./link.js"
  * @import { Call } from "./methods.js"
- * @import { Event, Filter, History, Info, Inserted } from "./values.js"
+ * @import { Event, Explanation, Filter, History, Info, Inserted, Standing } from "./values.js"
  */
 
 import { fullJitter } from "./backoff.js";
@@ -123,7 +123,7 @@ export class Client {
       moved: () => this.#moved(),
     });
     this.#caller = new Caller(this.#link, environment);
-    this.#wakeups = new Wakeups(environment.page, () => this.#link.wake());
+    this.#wakeups = new Wakeups(environment.page, () => this.wake());
     this.#wakeups.start();
     this.#link.start();
   }
@@ -133,6 +133,15 @@ export class Client {
   /** Close the connection; every waiting call and feed gets `ClientClosed`. Idempotent. */
   close() {
     this.#link.close();
+  }
+
+  /**
+   * Connect now if the next attempt waits; else find out whether the connection is dead.
+   *
+   * As when the browser is online again, or the page is seen again.
+   */
+  wake() {
+    this.#link.wake();
   }
 
   /** Where the client stands. */
@@ -224,6 +233,31 @@ export class Client {
    */
   async history(filter, { before, limit = 20, timeout } = {}) {
     return this.#call(methods.history(filter, before, limit), timeout);
+  }
+
+  /**
+   * Tell key by key why an entry, or such an event, does or does not match a filter.
+   *
+   * Rejects also with a `TypeError`: neither a cursor nor an event is given, or both; `PlaceLost`:
+   * the entry is no longer retained, or of another log.
+   *
+   * @param {Filter | null | undefined} filter
+   * @param {{cursor?: string | null, event?: Event | null, timeout?: number}} what the place of an
+   *   entry, or any JSON object, which is not stored
+   * @returns {Promise<Explanation>}
+   */
+  async explain(filter, { timeout, ...what }) {
+    return this.#call(methods.explain(filter, what), timeout);
+  }
+
+  /**
+   * Return how far the subscriptions of this connection are, as the server has it.
+   *
+   * @param {{timeout?: number}} [options]
+   * @returns {Promise<Standing[]>}
+   */
+  async subscriptions({ timeout } = {}) {
+    return this.#call(methods.subscriptions(), timeout);
   }
 
   /**

@@ -1,10 +1,18 @@
 /**
  * The methods of the wire: arguments become params, results become values. No I/O.
  *
- * @import { Event, Filter, History, Info, Inserted } from "./values.js"
+ * @import { Event, Explanation, Filter, History, Info, Inserted, Standing } from "./values.js"
  */
 
-import { readHistory, readInfo, readInserted, readInsertedMany, readItems } from "./protocol.js";
+import {
+  readExplanation,
+  readHistory,
+  readInfo,
+  readInserted,
+  readInsertedMany,
+  readItems,
+  readStandings,
+} from "./results.js";
 import { plainFilter } from "./values.js";
 
 /**
@@ -75,6 +83,36 @@ export function history(filter, before, limit) {
     params.before = before;
   }
   return { method: "history", params, read: readHistory };
+}
+
+/**
+ * Return the call that tells why an entry, or such an event, does or does not match.
+ *
+ * Throws a `TypeError` where neither a cursor nor an event is given, or both.
+ *
+ * @param {Filter | null | undefined} filter
+ * @param {{cursor?: string | null, event?: Event | null}} what
+ * @returns {Call<Explanation>}
+ */
+export function explain(filter, { cursor, event }) {
+  if ((cursor == null) === (event == null)) {
+    throw new TypeError("a cursor or an event is needed, one of them");
+  }
+  const what = event == null ? { cursor } : { event };
+  return {
+    method: "explain",
+    params: { filter: plainFilter(filter), ...what },
+    read: readExplanation,
+  };
+}
+
+/**
+ * Return the call for how far the subscriptions of the connection are.
+ *
+ * @returns {Call<Standing[]>}
+ */
+export function subscriptions() {
+  return { method: "subscriptions", params: {}, read: readStandings };
 }
 
 /**

@@ -1,10 +1,12 @@
 /**
  * The wire, without I/O: calls become frames, frames become messages.
  *
- * @import { Entry, Event, History, Info, Inserted } from "./values.js"
+ * @import { Entry } from "./values.js"
  */
 
 import { LimitExceeded, ProtocolError, rpcError, RpcError } from "./errors.js";
+import { object, text, unknownForm, whole } from "./kinds.js";
+import { readEntry } from "./results.js";
 
 /** The server's limit of that name, unless it is set up otherwise. */
 export const MESSAGE_BYTES = 1024 * 1024;
@@ -28,17 +30,6 @@ export const MESSAGE_BYTES = 1024 * 1024;
  * @typedef {{type: "shutdown", reconnectAfter: number}} Shutdown
  * @typedef {{type: "unknown", method: unknown}} Unknown
  * @typedef {Answer | Failure | Push | Progress | Closed | Shutdown | Unknown} Message
- */
-
-/**
- * @typedef {object} Subscribed the answer to `subscribe`
- * @property {number} subscription
- * @property {Entry[]} entries
- * @property {string | null} before
- * @property {string} cursor
- * @property {boolean | null} resumed
- * @property {string | null} reason
- * @property {boolean} live
  */
 
 // Calls.
@@ -168,196 +159,4 @@ function readNotification(method, params) {
  */
 function readError(value) {
   return rpcError(whole(value.code, "code"), text(value.message, "message"), value.data ?? null);
-}
-
-/**
- * @param {any} value
- * @returns {Entry}
- */
-function readEntry(value) {
-  return {
-    cursor: text(value.cursor, "cursor"),
-    time: whole(value.time, "time"),
-    event: object(value.event, "event"),
-  };
-}
-
-// Results. Each throws `ProtocolError` where the result has another form.
-
-/**
- * Return the events of an `items` result.
- *
- * @param {unknown} result
- * @returns {Event[]}
- */
-export function readItems(result) {
-  return list(result, "the result of items");
-}
-
-/**
- * Return the acknowledgement in an `insert` result.
- *
- * @param {unknown} result
- * @returns {Inserted}
- */
-export function readInserted(result) {
-  const { cursor, time, duplicate } = object(result, "the result of insert");
-  return {
-    cursor: text(cursor, "cursor"),
-    time: whole(time, "time"),
-    duplicate: truth(duplicate, "duplicate"),
-  };
-}
-
-/**
- * Return the acknowledgements in an `insert_many` result, in the order of the events.
- *
- * @param {unknown} result
- * @returns {Inserted[]}
- */
-export function readInsertedMany(result) {
-  const { entries } = object(result, "the result of insert_many");
-  return list(entries, "entries").map(readInserted);
-}
-
-/**
- * Return the page in a `history` result.
- *
- * @param {unknown} result
- * @returns {History}
- */
-export function readHistory(result) {
-  const { entries, before, cursor } = object(result, "the result of history");
-  return {
-    entries: readEntries(entries),
-    before: before === null ? null : text(before, "before"),
-    cursor: text(cursor, "cursor"),
-  };
-}
-
-/**
- * Return what an `info` result says.
- *
- * @param {unknown} result
- * @returns {Info}
- */
-export function readInfo(result) {
-  const {
-    server,
-    version,
-    epoch,
-    cursor,
-    keys,
-    paths = {},
-    limits,
-  } = object(result, "the result of info");
-  return {
-    server: text(server, "server"),
-    version: text(version, "version"),
-    epoch: text(epoch, "epoch"),
-    cursor: text(cursor, "cursor"),
-    keys: list(keys, "keys"),
-    paths: object(paths, "paths"),
-    limits: object(limits, "limits"),
-  };
-}
-
-/**
- * Return what a `subscribe` result says.
- *
- * @param {unknown} result
- * @returns {Subscribed}
- */
-export function readSubscribed(result) {
-  const { subscription, entries, before, cursor, resumed, reason, live } = object(
-    result,
-    "the result of subscribe",
-  );
-  return {
-    subscription: whole(subscription, "subscription"),
-    entries: readEntries(entries),
-    before: before === null ? null : text(before, "before"),
-    cursor: text(cursor, "cursor"),
-    resumed: resumed === null ? null : truth(resumed, "resumed"),
-    reason: reason == null ? null : text(reason, "reason"),
-    live: truth(live, "live"),
-  };
-}
-
-/**
- * @param {unknown} value
- * @returns {Entry[]}
- */
-function readEntries(value) {
-  return list(value, "entries").map((entry) => readEntry(object(entry, "an entry")));
-}
-
-// Kinds.
-
-/**
- * @param {unknown} value
- * @param {string} name
- * @returns {string}
- */
-function text(value, name) {
-  if (typeof value !== "string") {
-    throw unknownForm(`${name} is no text`);
-  }
-  return value;
-}
-
-/**
- * @param {unknown} value
- * @param {string} name
- * @returns {number}
- */
-function whole(value, name) {
-  if (!Number.isInteger(value)) {
-    throw unknownForm(`${name} is no whole number`);
-  }
-  return /** @type {number} */ (value);
-}
-
-/**
- * @param {unknown} value
- * @param {string} name
- * @returns {boolean}
- */
-function truth(value, name) {
-  if (typeof value !== "boolean") {
-    throw unknownForm(`${name} is neither true nor false`);
-  }
-  return value;
-}
-
-/**
- * @param {unknown} value
- * @param {string} name
- * @returns {any[]}
- */
-function list(value, name) {
-  if (!Array.isArray(value)) {
-    throw unknownForm(`${name} is no list`);
-  }
-  return value;
-}
-
-/**
- * @param {unknown} value
- * @param {string} name
- * @returns {Record<string, any>}
- */
-function object(value, name) {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw unknownForm(`${name} is no object`);
-  }
-  return value;
-}
-
-/**
- * @param {string} what
- * @returns {ProtocolError}
- */
-function unknownForm(what) {
-  return new ProtocolError(`the server sent a message of an unknown form: ${what}`);
 }

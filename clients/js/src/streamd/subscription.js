@@ -12,14 +12,15 @@
  * @import { Environment } from "./environment.js"
  * @import { RpcError } from "./errors.js"
  * @import { Link } from "./link.js"
- * @import { Answer, Subscribed } from "./protocol.js"
+ * @import { Answer } from "./protocol.js"
+ * @import { Subscribed } from "./results.js"
  * @import { Entry, Scalar } from "./values.js"
  */
 
 import { callJitter, retryDelay } from "./backoff.js";
 import { ClientClosed, InvalidParams, PlaceLost, StreamdError } from "./errors.js";
 import { Inbox } from "./inbox.js";
-import { readSubscribed } from "./protocol.js";
+import { readSubscribed } from "./results.js";
 
 const PLACE_LOST = -32007;
 

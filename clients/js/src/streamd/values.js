@@ -51,6 +51,38 @@
  */
 
 /**
+ * @typedef {object} KeyVerdict what one key of a filter, or of a grant, has to do with an event
+ * @property {string} key
+ * @property {number} wanted how many values are wanted
+ * @property {boolean} matched whether the event has one of them
+ * @property {string[]} values what the event has of this key, as texts; of a grant it is not told
+ */
+
+/**
+ * @typedef {object} Explanation why an entry or an event does or does not match
+ * @property {boolean} found whether there is such an entry that may be read; if not, nothing else
+ *   is told
+ * @property {boolean} matches whether a subscription gets it: by its filter, and by the grants of
+ *   the token
+ * @property {KeyVerdict[]} keys each key of the filter; all must match
+ * @property {KeyVerdict[][] | null} grants what the token lets be read, of which one must match as
+ *   a whole; null: everything
+ * @property {Entry | null} entry the entry, where a cursor was asked about
+ */
+
+/**
+ * @typedef {object} Standing how far a subscription of this connection is
+ * @property {number} subscription
+ * @property {Record<string, {count: number, values?: string[]}> | null} filter of each key the
+ *   count of its values, and the values if they are few; null: nothing matches
+ * @property {string} state "pending", "behind" or "live"
+ * @property {string | null} cursor everything up to here was sent; null while it is not answered
+ * @property {number | null} lag the places from there to the newest
+ * @property {number} entries that were sent as events
+ * @property {number} bytes of their frames
+ */
+
+/**
  * Return a filter of the caller's own, with every collection as a list.
  *
  * Throws a `TypeError` where it is no object of keys and values.
