@@ -9,6 +9,7 @@ from streamd.access import NOBODY, OPEN, Access, parse_grants
 from streamd.deadlines import Deadlines
 from streamd.errors import InvalidParams, LimitExceeded, Unauthorized
 from streamd.event import Keys
+from streamd.jsonrpc import to_json
 from streamd.limits import Limits
 from streamd.tokens import CLAIM, Claims, Verifier
 from streamd.turns import Turns
@@ -94,8 +95,12 @@ class Guard:
     def _admit(self, claims: Claims) -> Access:
         try:
             grants = parse_grants(claims.grants, self._keys, self._limits)
+            # Half of a surrogate pair can be read in a token, and never be written: no UTF-8 has it.
+            to_json([claims.subject, claims.grants])
         except (InvalidParams, LimitExceeded) as error:
             raise Unauthorized(f"the token's claim {CLAIM}: {error.message}") from None
+        except (TypeError, UnicodeEncodeError):
+            raise Unauthorized("the token has a text that is not Unicode") from None
         return Access(grants, self._limits, subject=claims.subject, expires=claims.expires)
 
     def _remember(self, digest: bytes, access: Access, size: int) -> None:

@@ -30,7 +30,7 @@ from streamd.log import Entry, Run
 from streamd.meters import Meters
 from streamd.outbox import Outbox
 from streamd.progress import Progress
-from streamd.subscription import Peer, State, Subscription
+from streamd.subscription import Peer, State, Subscription, count_values
 from streamd.turns import Turns
 from streamd.types import Seq
 from streamd.view import View
@@ -158,11 +158,13 @@ class Hub:
         Raise LimitExceeded for `subscriptions` and `connection_filter_values`.
         """
         self._limits.check("subscriptions", len(peer.subscriptions) + 1)
-        self._limits.check("connection_filter_values", peer.num_values + wanted.num_values)
+        asked = None if asked == wanted else asked
+        values = peer.num_values + count_values(wanted, asked)
+        self._limits.check("connection_filter_values", values)
         peer.last_number += 1
-        sub = Subscription(peer, peer.last_number, wanted, None if asked is wanted else asked)
+        sub = Subscription(peer, peer.last_number, wanted, asked)
         peer.subscriptions[sub.number] = sub
-        peer.num_values += wanted.num_values
+        peer.num_values = values
         self._meters.subscriptions.add()
         return sub
 
@@ -206,7 +208,9 @@ class Hub:
         if isinstance(verdict, CallError):
             self._lose(sub, verdict)
             return
-        values = sub.peer.num_values - sub.wanted.num_values + verdict.num_values
+        asked: Filter | None = sub.asked or sub.wanted
+        asked = None if asked == verdict else asked
+        values = sub.peer.num_values - sub.num_values + count_values(verdict, asked)
         try:
             self._limits.check("connection_filter_values", values)
         except LimitExceeded as error:
@@ -216,9 +220,7 @@ class Hub:
         if live:
             self._fanout.discard(sub)
         sub.peer.num_values = values
-        asked = sub.asked or sub.wanted
-        sub.asked = None if verdict is asked else asked
-        sub.wanted = verdict
+        sub.asked, sub.wanted = asked, verdict
         if live:
             self._fanout.add(sub)
 

@@ -7,7 +7,7 @@ from streamd.filters import Filter
 from streamd.outbox import Outbox
 from streamd.types import Seq
 
-__all__ = ["Peer", "State", "Subscription"]
+__all__ = ["Peer", "State", "Subscription", "count_values"]
 
 
 class State(Enum):
@@ -51,7 +51,7 @@ class Subscription:
         self.wanted = wanted
         """What it gets: what was asked for, as far as its peer may read that."""
         self.asked = asked
-        """What was asked for, where that is more than `wanted`."""
+        """What was asked for, where `wanted` is not all of it."""
         self.state = State.PENDING
         self.cursor: Seq = -1
         """Everything up to here was sent; while LIVE: when it became so, and everything since."""
@@ -65,9 +65,19 @@ class Subscription:
         """Why it ended while it was PENDING: to be told after its answer, or in its place."""
 
     @property
+    def num_values(self) -> int:
+        """The filter values that count for it."""
+        return count_values(self.wanted, self.asked)
+
+    @property
     def placed(self) -> bool:
         """Whether it has a place in the log yet: its answer names it."""
         return self.cursor >= 0
+
+
+def count_values(wanted: Filter, asked: Filter | None) -> int:
+    """Return how many values a subscription counts with: what it gets or what was asked for, whichever is more."""
+    return max(wanted.num_values, 0 if asked is None else asked.num_values)
 
 
 class Peer:
@@ -107,6 +117,6 @@ class Peer:
         """Let a subscription go that has ended; tell whether it was still there."""
         if self.subscriptions.pop(sub.number, None) is None:
             return False
-        self.num_values -= sub.wanted.num_values
+        self.num_values -= sub.num_values
         self._entries += sub.entries
         return True

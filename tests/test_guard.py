@@ -251,6 +251,26 @@ async def test_a_renewal_that_is_refused_ends_it_as_well() -> None:
         assert client.ended == [(TOKEN_REFUSED, "token refused")]
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sub": "\ud83d"},
+        {"streamd": {"read": [{"user": "\ud83d"}]}},
+        {"streamd": {"write": [{"kind": ["a", "\ud83d" * 200]}]}},
+    ],
+    ids=["sub", "read", "write"],
+)
+async def test_half_of_an_emoji_refuses_the_token(
+    claims: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world() as w:
+        client = w.client()
+        error = await client.fail("authenticate", {"token": w.token(**{"grants": ALL, **claims})})
+        assert (error["code"], error["message"]) == (-32001, "the token has a text that is not Unicode")  # fmt: skip
+        assert client.ended == [(TOKEN_REFUSED, "token refused")]
+    assert not caplog.records
+
+
 async def test_who_comes_with_a_token_that_has_expired_is_asked_for_a_new_one() -> None:
     async with world() as w:
         client = w.client()
@@ -446,6 +466,25 @@ async def test_a_renewal_changes_every_subscription_at_one_place_of_the_log() ->
         assert events[3] == expected
         assert events[2] == [e for e in expected if e["kind"] == "a"]
         assert events[4] == [e for e in log if e["user"] == 2]
+
+
+async def test_what_is_asked_for_counts_though_less_may_be_read() -> None:
+    async with world(connection_filter_values=10) as w:
+        client = await w.known({"read": [{"user": 1}]})
+        await client.call("subscribe", {"filter": {"user": [1, 2, 3, 4, 5, 6]}})
+        error = await client.fail("subscribe", {"filter": {"user": [1, 2, 3, 4, 5]}})
+        limit = {"limit": "connection_filter_values", "max": 10, "got": 11}
+        assert (error["code"], error["data"]) == (-32004, limit)
+        await client.call("subscribe", {"filter": {"user": [1, 2, 3, 4]}})
+        # Other rights: some of one, all of the other; then nothing of both.
+        for grants, left in (({"user": [1, 2, 3, 4]}, 10), ({}, 10), ({"kind": "a"}, 12)):
+            await client.call("authenticate", {"token": w.token({"read": [grants]})})
+            told = [each["code"] for each in client.transport.sent("closed")]
+            assert told == ([-32004] if left > 10 else [])
+        peer = client.session.peer
+        for number in list(peer.subscriptions):
+            await client.call("unsubscribe", {"subscription": number})
+        assert peer.num_values == 0
 
 
 async def test_a_subscribe_that_is_under_way_gets_what_may_be_read_by_then() -> None:
