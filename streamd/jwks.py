@@ -53,7 +53,7 @@ class Jwks:
 
         Raise Unauthorized if there is none, StoreUnavailable if the issuer could not be asked.
         """
-        if self._task is None and self._due(_FRESH if self._known else 0.0):
+        if self._task is None and self._due(_FRESH):
             self._ask()
         if not self._known:
             await self._answer()

@@ -37,6 +37,8 @@ CLAIM = "streamd"
 
 _SYMMETRIC = "HS256"
 _SECRET_BYTES = 32
+_NUMBER_CHARS = 2_731
+"""An RSA modulus of 16,384 bits in Base64: OpenSSL checks nothing with a longer one."""
 _LAST_SECOND = 253_402_300_799
 """The end of the year 9999: times after it are no times."""
 
@@ -233,6 +235,8 @@ def check_pairs() -> None:
 
 def read_jwk(jwk: Any, algorithms: Sequence[str]) -> tuple[str, str | None, Any] | None:
     """Return algorithm, name and key of a JSON Web Key (RFC 7517); None if it is not for these."""
+    if not (isinstance(jwk, dict) and _is_public(jwk)):
+        return None
     try:
         key = jwt.PyJWK(jwk)
         usable = key.algorithm_name in algorithms and jwk.get("use", "sig") == "sig"
@@ -241,6 +245,19 @@ def read_jwk(jwk: Any, algorithms: Sequence[str]) -> tuple[str, str | None, Any]
     except (jwt.PyJWTError, NotImplementedError, ValueError, TypeError, AttributeError, KeyError):
         return None
     return key.algorithm_name, key.key_id, key.key
+
+
+def _is_public(jwk: dict[str, Any]) -> bool:
+    """Tell whether it can be a public key of a size that is used, and has a name that a token could name.
+
+    To read a private key takes 30 ms; one whose numbers have a million bits, minutes.
+    """
+    numbers = (jwk.get(member, "") for member in ("n", "e"))
+    return (
+        "d" not in jwk
+        and isinstance(jwk.get("kid"), str | None)
+        and all(isinstance(each, str) and len(each) <= _NUMBER_CHARS for each in numbers)
+    )
 
 
 # For those who make tokens.

@@ -120,6 +120,29 @@ async def test_what_has_not_changed_keeps_its_version() -> None:
         assert keys.version == version
 
 
+async def test_an_issuer_without_keys_is_asked_no_more_often_than_one_with_some() -> None:
+    async with jwks() as (keys, shown, clock):
+        shown.keys = []
+        for second in range(61):
+            clock.now = float(second)
+            for number in range(5):
+                with pytest.raises(Unauthorized):
+                    await keys.find(f"no {second} {number}", "RS256")
+        assert shown.asked == 1 + 2
+
+
+async def test_a_thousand_made_up_names_at_once_are_one_question() -> None:
+    async with jwks() as (keys, shown, clock):
+        await keys.find("k1", "RS256")
+        clock.now = 30
+        names = [f"no {number}" for number in range(1_000)]
+        found = await asyncio.gather(
+            *[keys.find(name, "RS256") for name in names], return_exceptions=True
+        )
+        assert {type(each) for each in found} == {Unauthorized}
+        assert shown.asked == 2
+
+
 GARBAGE = [b"", b"nonsense", b"[]", b"{}", b'{"keys":{}}', b'{"keys":null}', b"\xff" * 100]
 
 
@@ -142,7 +165,14 @@ async def test_while_the_issuer_has_no_keys_nobody_is_refused(
     assert "again" in told[1]
 
 
-@pytest.mark.parametrize("members", [[None, 7, {}, {"kty": "RSA"}], [[]] * 1_000])
+@pytest.mark.parametrize(
+    "members",
+    [
+        [None, 7, {}, {"kty": "RSA"}],
+        [[]] * 1_000,
+        [{**jwk("ES256", None), "kid": kid} for kid in ([1], {"k": 1}, 7)],
+    ],
+)
 async def test_keys_that_are_none_are_passed_over(members: list[object]) -> None:
     async with jwks() as (keys, shown, _):
         shown.keys += members

@@ -315,12 +315,31 @@ def test_a_json_web_key_is_read(algorithm: str) -> None:
         {"kty": "RSA", "n": 7, "e": None},
         {"kty": "EC", "crv": "P-256", "x": "x", "y": "y"},
         {"kty": "OKP", "crv": "X25519", "x": "x"},
+        {"kty": "RSA", "n": "A" + "_" * 150_000, "e": "AQAB"},
+        {"kty": "RSA", "n": jwk("RS256", "k")["n"], "e": "_" * 150_000},
+        {"kty": "RSA", **dict.fromkeys(("n", "e", "d"), "_" * 150000)},
+        {**jwk("RS256", None), "kid": 7},
+        {**jwk("RS256", None), "kid": ["k1"]},
         jwk("RS256", "k", use="enc"),
         jwk("RS256", "k", alg="HS256"),
         jwk("RS256", "k", alg="none"),
     ],
     ids=lambda shown: repr(shown)[:40],
 )
+@pytest.mark.timeout(10)
 def test_keys_of_other_kinds_and_uses_are_passed_over(shown: Any) -> None:
     assert read_jwk(shown, PAIRS) is None
     assert read_jwk(shown, ["HS256"]) is None or shown["kty"] == "oct"
+
+
+@pytest.mark.parametrize("algorithm", PAIRS)
+def test_a_private_key_is_none_to_check_with(algorithm: str) -> None:
+    shown = jwt.get_algorithm_by_name(algorithm).to_jwk(pair(algorithm), True)
+    assert "d" in shown
+    assert read_jwk({**shown, "kid": "k1"}, PAIRS) is None
+
+
+def test_the_largest_key_that_can_be_used_is_read() -> None:
+    # 16,384 bits: made by hand, as to find the primes of one takes minutes.
+    number = base64.urlsafe_b64encode(b"\xff" * 2_048).rstrip(b"=").decode()
+    assert read_jwk({"kty": "RSA", "n": number, "e": "AQAB"}, PAIRS) is not None
