@@ -77,7 +77,9 @@ class Deadlines:
             await asyncio.sleep(_STEP)
             for number, each in enumerate(self.due(), 1):
                 try:
-                    each.expire()
+                    # While others were told, it may have got a later time.
+                    if each not in self._at:
+                        each.expire()
                 except Exception:
                     # A defect; it must not keep the others.
                     logger.exception("an end could not be told")

@@ -1,6 +1,9 @@
 """streamd.deadlines: each is told once, at its time."""
 
+import asyncio
 import random
+
+import pytest
 
 from streamd.deadlines import Deadlines
 
@@ -88,3 +91,31 @@ def test_a_process_that_stood_still_for_years_goes_on_at_once() -> None:
     assert deadlines.due() == [soon]
     clock.now += 10 * 365 * 86_400 + 1
     assert deadlines.due() == [far]
+
+
+async def test_who_gets_a_later_time_while_others_are_told_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamd.deadlines._STEP", 0)
+    clock, told = Clock(), []
+    deadlines = Deadlines(clock)
+
+    class Told(Thing):
+        def expire(self) -> None:
+            told.append(self.name)
+            if self.name == 0:
+                deadlines.set(things[-1], 10)
+
+    things = [Told(number) for number in range(300)]
+    for thing in things:
+        deadlines.set(thing, 1)
+    clock.now += 2
+    running = asyncio.create_task(deadlines.run())
+    while len(told) < 299:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert told == list(range(299))
+    clock.now += 11
+    while len(told) < 300:
+        await asyncio.sleep(0)
+    running.cancel()
