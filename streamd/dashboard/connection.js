@@ -1,8 +1,9 @@
 /** The client, and what is learnt and followed through it; a new one where a token is needed. */
 
 import { CallTimeout, RpcError, connect } from "/streamd.js";
+import { whyNot } from "./explain.js";
 import { Stream } from "./stream.js";
-import { asksForToken } from "./token.js";
+import { asksForToken, isForbidden } from "./token.js";
 
 /** @typedef {import("./filter.js").Filter} Filter */
 /** @typedef {import("./log.js").Entry} Entry */
@@ -11,6 +12,7 @@ import { asksForToken } from "./token.js";
 /** @typedef {import("/streamd.js").Info} Info */
 
 const PAGE = 100;
+const ASKED = "This server asks for a token.";
 
 /**
  * @typedef {object} ConnectionOptions
@@ -19,7 +21,8 @@ const PAGE = 100;
  * @property {(entry: Entry) => void} onEntry called for each entry that comes live
  * @property {(info: Info) => void} onInfo called when it is known who serves, and again
  * @property {(milliseconds: number | null) => void} onPing called with the round trip
- * @property {(error: Error) => void} onTokenNeeded called when the server lets nobody in without
+ * @property {(why: string, options: {refused: boolean}) => void} onTokenNeeded called when the
+ *   server lets nobody in without one, or takes the last one no more
  * @property {() => void} onChange called when anything else changed
  */
 
@@ -31,6 +34,9 @@ export class Connection {
   #options;
   #filter;
   #learnt = false;
+  /** Kept here and nowhere else. @type {string | null} */
+  #token = null;
+  #forbidden = false;
   /** @type {Client} */
   #client;
   /** @type {Stream} */
@@ -40,7 +46,7 @@ export class Connection {
   constructor(options) {
     this.#options = options;
     this.#filter = options.filter;
-    [this.#client, this.#stream] = this.#make(null);
+    [this.#client, this.#stream] = this.#make();
   }
 
   /** What follows the filter. */
@@ -48,18 +54,30 @@ export class Connection {
     return this.#stream;
   }
 
+  /** Whether a token, or another one, may make a difference. */
+  get mayTakeToken() {
+    return this.#token !== null || this.#forbidden || isForbidden(this.#stream.error);
+  }
+
   /**
-   * Begin anew with another client.
+   * Begin anew as somebody else.
    *
-   * @param {string | null} token
+   * @param {string} token
    */
   open(token) {
-    this.#stream.close();
-    this.#client.close();
-    this.stopped = null;
-    this.#learnt = false;
-    [this.#client, this.#stream] = this.#make(token);
-    this.#options.onChange();
+    this.#token = token;
+    this.#open();
+  }
+
+  /** Begin anew after the end; where the token was the reason, ask for another first. */
+  again() {
+    if (asksForToken(this.stopped)) this.#ask();
+    else this.#open();
+  }
+
+  /** Connect now if the next attempt waits. */
+  wake() {
+    this.#client.wake();
   }
 
   /**
@@ -77,8 +95,27 @@ export class Connection {
    *
    * @param {Record<string, unknown>} event
    */
-  insert(event) {
-    return this.#client.insert(/** @type {import("/streamd.js").Event} */ (event));
+  async insert(event) {
+    try {
+      return await this.#client.insert(/** @type {import("/streamd.js").Event} */ (event));
+    } catch (error) {
+      this.#forbidden ||= isForbidden(error);
+      this.#options.onChange();
+      throw error;
+    }
+  }
+
+  /**
+   * Return why an entry does not come, empty if it does or nobody knows.
+   *
+   * @param {string} cursor
+   */
+  async whyNot(cursor) {
+    try {
+      return whyNot(await this.#client.explain(this.#filter.toObject(), { cursor }));
+    } catch {
+      return "";
+    }
   }
 
   /** Measure the round trip. */
@@ -96,17 +133,30 @@ export class Connection {
    * @returns {import("./status.js").Situation}
    */
   situation(paused) {
-    const { state, retryAt, trouble } = this.#client;
-    const error = this.stopped ?? trouble;
+    const { state, retryAt } = this.#client;
     const client = this.stopped ? "stopped" : state;
-    return { client, feed: this.#stream.feedState, paused, retryAt, trouble: error?.message ?? "" };
+    const [feed, trouble] = [this.#stream.feedState, this.#trouble];
+    return { client, feed, paused, retryAt, trouble, asked: asksForToken(this.stopped) };
   }
 
-  /**
-   * @param {string | null} token
-   * @returns {[Client, Stream]}
-   */
-  #make(token) {
+  get #trouble() {
+    const error = this.stopped ?? this.#client.trouble;
+    return this.#token === null && asksForToken(error) ? ASKED : (error?.message ?? "");
+  }
+
+  #open() {
+    this.#stream.close();
+    this.#client.close();
+    this.stopped = null;
+    this.#learnt = false;
+    this.#forbidden = false;
+    [this.#client, this.#stream] = this.#make();
+    this.#options.onChange();
+  }
+
+  /** @returns {[Client, Stream]} */
+  #make() {
+    const token = this.#token;
     const client = connect("/", {
       ...(token === null ? {} : { getToken: () => token }),
       onState: (state, error) => {
@@ -125,7 +175,7 @@ export class Connection {
   #changed(state, error) {
     if (state === "connected") this.#learn();
     else this.#options.onPing(null);
-    if (state === "stopped" && error) this.#stop(error);
+    if (state === "stopped" && error && !this.stopped) this.#stop(error);
     this.#options.onChange();
   }
 
@@ -154,8 +204,13 @@ export class Connection {
   /** @param {Error} error */
   #stop(error) {
     this.stopped = error;
-    if (asksForToken(error)) this.#options.onTokenNeeded(error);
+    this.#client.close(); // Left open, it would be told off for bringing no token in time.
+    if (asksForToken(error)) this.#ask();
     this.#options.onChange();
+  }
+
+  #ask() {
+    this.#options.onTokenNeeded(this.#trouble, { refused: this.#token !== null });
   }
 }
 

@@ -48,7 +48,7 @@ class Dashboard {
     onEntry: (entry) => this.#noted(entry),
     onInfo: (info) => this.#introduce(info),
     onPing: (milliseconds) => this.#facts.setPing(milliseconds),
-    onTokenNeeded: (error) => this.#tokenForm.ask(error),
+    onTokenNeeded: (why, options) => this.#tokenForm.ask(why, options),
     onChange: () => this.#painter.request(),
   });
 
@@ -69,12 +69,14 @@ class Dashboard {
   );
   #insertBox = new InsertBox(
     (event) => this.#connection.insert(event),
+    (cursor) => this.#connection.whyNot(cursor),
     () => exampleEvent(this.#keys, this.#filter),
   );
-  #status = new Status(
-    (text) => this.#announcer.say(text),
-    () => this.#connection.open(null),
-  );
+  #status = new Status({
+    onSay: (text) => this.#announcer.say(text),
+    onConnect: () => this.#connection.again(),
+    onTry: () => this.#connection.wake(),
+  });
   #ends = new Ends({
     onNewest: () => this.#goLive(),
     onRetry: () => this.#loadOlder(),
@@ -183,8 +185,10 @@ class Dashboard {
     if (!held && this.#log.held) this.#log.release();
     if (stream.wantsOlder && this.#list.isNearEnd) this.#loadOlder();
     this.#list.paint();
-    this.#ends.paint(this.#log, stream, this.#filter, isScrolled);
-    this.#bar.complain(this.#connection.stopped ? null : (stream.error?.message ?? null));
+    const isOver = this.#connection.stopped !== null;
+    this.#ends.paint(this.#log, stream, this.#filter, { isScrolled, isOver });
+    this.#tokenForm.offer(this.#connection.mayTakeToken);
+    this.#bar.complain(isOver ? null : (stream.error?.message ?? null));
     setText(this.#pauseButton, this.#paused ? "Resume" : "Pause");
     this.#pauseButton.classList.toggle("main", this.#paused);
     this.#paintStatus();

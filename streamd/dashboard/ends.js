@@ -2,6 +2,7 @@
 
 import { find, setText } from "./dom.js";
 import { brief, count } from "./text.js";
+import { isForbidden } from "./token.js";
 
 /** @typedef {import("./filter.js").Filter} Filter */
 /** @typedef {import("./log.js").Log} Log */
@@ -42,30 +43,33 @@ export class Ends {
    * @param {Log} log
    * @param {Stream} stream
    * @param {Filter} filter
-   * @param {boolean} isScrolled whether the newest entry is out of sight
+   * @param {object} how
+   * @param {boolean} how.isScrolled whether the newest entry is out of sight
+   * @param {boolean} how.isOver whether nothing more comes
    */
-  paint(log, stream, filter, isScrolled) {
+  paint(log, stream, filter, { isScrolled, isOver }) {
     this.#newestBox.hidden = !log.held || !(log.fresh || isScrolled);
     setText(this.#newest, log.fresh ? `${count(log.fresh)} new` : "Newest");
     this.#feed.ariaBusy = String(stream.state === "loading" || stream.older === "loading");
     // A feed is one of articles.
     this.#feed.role = log.size ? "feed" : "group";
     this.#retry.hidden = stream.older !== "failed";
-    setText(this.#tail, tailText(log, stream));
-    this.#paintEmpty(log, stream, filter);
+    setText(this.#tail, isOver ? "" : tailText(log, stream));
+    this.#paintEmpty(log, stream, filter, isOver);
   }
 
   /**
    * @param {Log} log
    * @param {Stream} stream
    * @param {Filter} filter
+   * @param {boolean} isOver
    */
-  #paintEmpty(log, stream, filter) {
+  #paintEmpty(log, stream, filter, isOver) {
     const isEmpty = !log.size && !log.waiting && log.before === null;
     const { state, error } = stream;
-    this.#empty.hidden = !(state === "failed" ? isEmpty : state === "following" && isEmpty);
+    this.#empty.hidden = !isEmpty || isOver || state === "loading";
     if (this.#empty.hidden) return;
-    const [title, text] = emptyTexts(filter.size > 0, error !== null);
+    const [title, text] = emptyTexts(filter.size > 0, error);
     setText(this.#title, title);
     setText(this.#text, text);
     this.#insert.hidden = error !== null;
@@ -88,10 +92,11 @@ function tailText(log, { state, older, olderError }) {
 
 /**
  * @param {boolean} isFiltered
- * @param {boolean} isRefused
+ * @param {Error | null} refusal
  */
-function emptyTexts(isFiltered, isRefused) {
-  if (isRefused) return ["Nothing to show", "The server says why above: look for something else."];
+function emptyTexts(isFiltered, refusal) {
+  if (isForbidden(refusal)) return ["Nothing may be read", "Give another token, by Token above."];
+  if (refusal) return ["Nothing to show", "The server says why above: look for something else."];
   const text = "What is inserted from now on appears here at once.";
   return [isFiltered ? "No entry matches" : "No entries yet", text];
 }

@@ -14,6 +14,7 @@ export class InsertBox {
   #result = find("insert-result", HTMLElement);
   #send = find("insert-send", HTMLButtonElement);
   #insert;
+  #whyNot;
   #makeExample;
   /** The example that was written last: what the reader has written is left to him. */
   #example = "";
@@ -21,10 +22,12 @@ export class InsertBox {
 
   /**
    * @param {(event: Record<string, unknown>) => Promise<Inserted>} insert
+   * @param {(cursor: string) => Promise<string>} whyNot tells why an entry is not in the list
    * @param {() => string} makeExample called for an event to begin with, as JSON
    */
-  constructor(insert, makeExample) {
+  constructor(insert, whyNot, makeExample) {
     this.#insert = insert;
+    this.#whyNot = whyNot;
     this.#makeExample = makeExample;
     find("insert-close", HTMLButtonElement).addEventListener("click", () => this.#dialog.close());
     find("insert-form", HTMLFormElement).addEventListener("submit", (event) => {
@@ -67,7 +70,9 @@ export class InsertBox {
     try {
       const { cursor, duplicate } = await this.#insert(event);
       const done = duplicate ? "It was there already" : "Inserted";
-      this.#say(`${done}, at the place ${brief(cursor, 64)}`);
+      const why = await this.#whyNot(cursor);
+      const not = why ? `. It is not in this list: ${brief(why, 200)}` : "";
+      this.#say(`${done}, at the place ${brief(cursor, 64)}${not}`);
     } catch (error) {
       this.#say(brief(error instanceof Error ? error.message : String(error), 400), true);
     } finally {

@@ -19,6 +19,7 @@ const TITLES = {
  * @property {string | null} feed where the feed stands, null before there is one
  * @property {boolean} paused whether the list is to stand still
  * @property {number | null} retryAt when the client tries again, in milliseconds since 1970
+ * @property {boolean} asked whether the client stopped for want of a token that is taken
  * @property {string} trouble the last passing trouble, or why the client stopped
  */
 
@@ -52,15 +53,20 @@ export class Status {
   #banner = find("banner", HTMLElement);
   #reason = find("banner-text", HTMLElement);
   #onSay;
+  #connect = find("banner-connect", HTMLButtonElement);
+  #tryNow = find("try-now", HTMLButtonElement);
   #last = "";
 
   /**
-   * @param {(text: string) => void} onSay called when those who listen should know
-   * @param {() => void} onConnect called when a stopped client is to be replaced
+   * @param {object} options
+   * @param {(text: string) => void} options.onSay called when those who listen should know
+   * @param {() => void} options.onConnect called when a stopped client is to be replaced
+   * @param {() => void} options.onTry called when the next attempt is not to wait
    */
-  constructor(onSay, onConnect) {
+  constructor({ onSay, onConnect, onTry }) {
     this.#onSay = onSay;
-    find("banner-connect", HTMLButtonElement).addEventListener("click", onConnect);
+    this.#connect.addEventListener("click", onConnect);
+    this.#tryNow.addEventListener("click", onTry);
   }
 
   /**
@@ -75,7 +81,9 @@ export class Status {
     const isConnected = situation.client === "connected";
     this.#element.title = isConnected ? TITLES[state] : brief(situation.trouble, 300);
     setText(this.#text, text);
+    this.#tryNow.hidden = state !== "waiting";
     this.#banner.hidden = state !== "stopped";
+    setText(this.#connect, situation.asked ? "Give a token" : "Connect again");
     setText(this.#reason, state === "stopped" ? brief(situation.trouble, 300) : "");
     if (state !== this.#last && state !== "connecting") this.#tell(state);
   }

@@ -46,6 +46,27 @@ async def test_a_killed_server_comes_back_and_nothing_is_missing(visitor, outlas
     assert await dashboard.read_all() == [*range(last, -1, -1)]
 
 
+async def test_who_knows_that_the_server_is_back_need_not_wait(visitor, outlasting):
+    server = await outlasting.enter_async_context(daemon())
+    page = await visitor.new_page(server.url.replace("ws:", "http:"))
+    visitor.allow(REFUSED)
+    await page.clock.install()
+    await page.goto(server.url.replace("ws:", "http:"))
+    dashboard = Dashboard(page)
+    now = page.get_by_role("button", name="Try now")
+    await dashboard.live()
+    await expect(now).to_be_hidden()
+    await server.stop(signal.SIGKILL)
+    await expect(now).to_be_visible()
+    await page.clock.pause_at(await page.evaluate("Date.now()"))  # No attempt comes by itself.
+    await server.start()
+    async with page.expect_websocket():
+        await now.click()
+    await page.clock.resume()
+    await dashboard.live()
+    await expect(now).to_be_hidden()
+
+
 async def test_a_gap_is_told_in_its_place(visitor, outlasting):
     server = await outlasting.enter_async_context(daemon("--store", "memory:"))
     dashboard = await visitor.open_dashboard(server.url.replace("ws:", "http:"))

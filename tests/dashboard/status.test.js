@@ -3,13 +3,20 @@ import { test } from "node:test";
 import { exampleEvent } from "../../streamd/dashboard/example.js";
 import { Filter } from "../../streamd/dashboard/filter.js";
 import { standing } from "../../streamd/dashboard/status.js";
-import { asksForToken } from "../../streamd/dashboard/token.js";
+import { asksForToken, isForbidden } from "../../streamd/dashboard/token.js";
 import { readKeys } from "../../streamd/dashboard/values.js";
 
 /** @typedef {import("../../streamd/dashboard/status.js").Situation} Situation */
 
 /** @type {Situation} */
-const LIVE = { client: "connected", feed: "live", paused: false, retryAt: null, trouble: "" };
+const LIVE = {
+  client: "connected",
+  feed: "live",
+  paused: false,
+  retryAt: null,
+  asked: false,
+  trouble: "",
+};
 
 test("a situation is a word or two", () => {
   /** @param {Partial<Situation>} change */
@@ -32,6 +39,9 @@ test("a token is asked for where the server asks for one", () => {
   const withCode = (/** @type {number} */ code) => Object.assign(new Error(), { code });
   for (const code of [4501, 4508, -32001]) assert(asksForToken(withCode(code)));
   for (const code of [4512, 1009, -32002]) assert(!asksForToken(withCode(code)));
+  for (const code of [4501, -32001, -32002]) assert(isForbidden(withCode(code)));
+  for (const code of [4512, 4029, -32004]) assert(!isForbidden(withCode(code)));
+  assert(!isForbidden(null));
   assert(!asksForToken(new Error()));
   assert(!asksForToken(null));
 });
