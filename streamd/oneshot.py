@@ -75,7 +75,7 @@ class OneShot:
 
     async def post(self, body: bytes) -> bytes:
         """Return the answer to a message; nothing if it has only notifications."""
-        incoming = await self._turns.do(self._methods.parse, body)
+        incoming = await self._turns.read(self._methods.parse, body)
         if self.rates is not None:
             self.rates.take_faults(len(incoming.faults))
         sent: list[bytes] = []

@@ -25,7 +25,7 @@ from streamd.methods import Methods
 from streamd.outbox import Outbox
 from streamd.rates import Rates
 from streamd.subscription import Peer
-from streamd.turns import Turns
+from streamd.turns import MUCH, Turns
 
 __all__ = [
     "NO_TOKEN_IN_TIME",
@@ -116,7 +116,8 @@ class Session:
         """Take one text message; whatever it is, the answer is an answer. After `close`: none."""
         if self._closed:
             return
-        if self._backlog is None and not self._is_full() and not self._scheduled:
+        waits = self._backlog is not None or self._is_full() or self._scheduled
+        if not waits and len(message) <= MUCH:
             self._open(message)
         else:
             if self._backlog is None:
@@ -147,7 +148,7 @@ class Session:
         self._guard.leave(self.access)
         self._outbox.close()
         # When thousands go at once, those who stay do not wait until all are let go of.
-        self._turns.add(partial(self._hub.leave, self.peer), new=True)
+        self._turns.add(partial(self._hub.leave, self.peer), second=True)
         # Each may begin first: the work of a task that never does would be a coroutine never awaited.
         for task in self._tasks or ():
             asyncio.get_running_loop().call_soon(task.cancel)
@@ -158,6 +159,11 @@ class Session:
         full = self.in_flight >= self._limits.calls_in_flight
         return full or self._outbox.paused or self._judging
 
+    @property
+    def _has_much(self) -> bool:
+        """Whether what is to be read next is large."""
+        return bool(not self._calls and self._backlog and len(self._backlog[0]) > MUCH)
+
     def _drained(self) -> None:
         self._hub.drained(self.peer)
         self._schedule()
@@ -166,7 +172,7 @@ class Session:
         waiting = self._backlog is not None or self._calls is not None
         if waiting and not (self._scheduled or self._judging or self._outbox.paused):
             self._scheduled = True
-            self._turns.add(self._work_off, new=self.is_new)
+            self._turns.add(self._work_off, second=self.is_new or self._has_much)
 
     def _work_off(self) -> bool:
         """Begin the next of what waits; tell whether the one after it may be begun, too."""

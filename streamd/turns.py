@@ -5,8 +5,9 @@ time for all of them together, whoever's they are; what is left waits in a line,
 round: sockets, timers and the push of the tail have their time. While nobody waits and the allowance
 lasts, a piece is done at once, so that a lone peer waits for nothing.
 
-There are two lines. Newcomers, who have not been answered yet, stand in the second: however many come at
-once, those who are served already don't stand behind them, and a part of each round is the newcomers' own.
+There are two lines. In the second stand newcomers, who have not been answered yet, and those who bring
+much at once: however many come and whatever they bring, those who are served already and bring little
+don't stand behind them, and a part of each round is the second line's own.
 """
 
 import asyncio
@@ -17,18 +18,24 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-__all__ = ["Turns"]
+__all__ = ["MUCH", "Turns"]
 
 logger = logging.getLogger("streamd.turns")
 
 _ALLOWANCE = 0.003
 """Seconds of work in one round of the loop. What is done at once counts up to the next time that somebody waits."""
 
-_NEW = 1 / 3
-"""The part of the allowance that newcomers have for themselves, while some wait."""
+_SECOND = 1 / 3
+"""The part of the allowance that the second line has for itself, while somebody waits there."""
 
 _SHARE = 0.001
 """Seconds that one of those in line may go on before the next has his turn."""
+
+MUCH = 32 << 10
+"""Bytes of JSON that can take more than a share to read; who brings more at once stands in the second line.
+
+A mebibyte of empty lists takes 35 ms, and there is no stopping on the way.
+"""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,25 +47,25 @@ _Line = deque[Callable[[], object]]
 class Turns:
     """Do everybody's work in turns."""
 
-    __slots__ = ("_line", "_newcomers", "_now", "_running", "_scheduled", "_used")
+    __slots__ = ("_line", "_now", "_running", "_scheduled", "_second", "_used")
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         """Begin; `now` tells the time in seconds, within a round of the loop too."""
         self._now = now
         self._line: _Line = deque()
-        self._newcomers: _Line = deque()
+        self._second: _Line = deque()
         self._used = 0.0
         self._scheduled = False
         self._running = False
 
-    def free(self, *, new: bool = False) -> bool:
+    def free(self, *, second: bool = False) -> bool:
         """Tell whether a piece of work may be done at once; inside of a piece it may, as part of it.
 
-        That of a newcomer waits for all who wait, any other for those in the first line.
+        What belongs in the second line waits for all who wait, any other for those in the first.
         """
         if self._running:
             return True
-        return not self._line and self._used < _ALLOWANCE and not (new and self._newcomers)
+        return not self._line and self._used < _ALLOWANCE and not (second and self._second)
 
     def run(self, piece: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a piece of work at once, and count its time; for those who have asked whether it is `free`."""
@@ -76,21 +83,31 @@ class Turns:
         """Count work that was begun here and that the loop does soon: the first step of a task."""
         self._used += seconds
 
-    def add(self, step: Callable[[], object], *, new: bool = False) -> None:
-        """Let `step` be called in its turn, never from inside of this call; that of a newcomer after the others'.
+    def add(self, step: Callable[[], object], *, second: bool = False) -> None:
+        """Let `step` be called in its turn, in the first line or the second, never from inside of this call.
 
         While it returns something true there is more to do: it is called again, as often as a share
         allows, and then stands in line anew.
         """
-        (self._newcomers if new else self._line).append(step)
+        (self._second if second else self._line).append(step)
         self._schedule()
 
     async def do(self, piece: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a piece of work returns, or raise what it raises, when it has had its turn."""
         if self.free():
             return self.run(piece, *args, **kwargs)
+        return await self._wait(partial(piece, *args, **kwargs), second=False)
+
+    async def read(self, reader: Callable[[bytes], T], message: bytes) -> T:
+        """Do the same with a message that is to be read, in the line where its size belongs."""
+        second = len(message) > MUCH
+        if self.free(second=second):
+            return self.run(reader, message)
+        return await self._wait(partial(reader, message), second=second)
+
+    async def _wait(self, piece: Callable[[], T], *, second: bool) -> T:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.add(partial(_settle, done, partial(piece, *args, **kwargs)))
+        self.add(partial(_settle, done, piece), second=second)
         return await done
 
     async def each(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -118,13 +135,13 @@ class Turns:
     def _work_off(self) -> None:
         """Serve those in line, as many as one round of the loop allows."""
         self._used = 0.0
-        reserved = _ALLOWANCE * _NEW if self._newcomers else 0.0
+        reserved = _ALLOWANCE * _SECOND if self._second else 0.0
         try:
             self._serve(self._line, _ALLOWANCE - reserved)
-            self._serve(self._newcomers, max(_ALLOWANCE, self._used + reserved))
+            self._serve(self._second, max(_ALLOWANCE, self._used + reserved))
         finally:
             self._scheduled = False
-            if self._line or self._newcomers:
+            if self._line or self._second:
                 self._schedule()
 
     def _serve(self, line: _Line, until: float) -> None:

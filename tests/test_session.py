@@ -359,6 +359,23 @@ async def test_a_peer_is_new_until_a_call_of_it_is_answered() -> None:
         assert newcomer.session.is_new
 
 
+async def test_a_large_message_keeps_nobody_waiting_who_has_a_small_one() -> None:
+    async with serving() as worker:
+        large, small = Client(worker), Client(worker)
+        for client in (large, small):
+            await client.call("ping")
+        large.send(orjson.dumps(call("much", x=[[]] * 20_000)))
+        large.send(call("behind it"))
+        small.send(call("little"))
+        assert small.answers("little")
+        assert not large.answers("much"), "it stands in the second line"
+        assert not all(large.reading)
+        for ident in ("much", "behind it"):
+            await large.answer(ident)
+        assert [message["id"] for message in large.transport.messages[1:]] == ["much", "behind it"]
+        assert large.reading[-1], "nothing waits any more"
+
+
 async def test_the_calls_of_newcomers_come_after_those_of_others() -> None:
     async with serving() as worker:
         served, newcomer = Client(worker), Client(worker)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streamd.turns import Turns
+from streamd.turns import MUCH, Turns
 from tests import parts
 
 HALF_A_MS = 0.00051
@@ -167,7 +167,7 @@ async def test_newcomers_come_after_the_others_and_have_a_part_of_each_round(
 ) -> None:
     done: list[str] = []
     for _ in range(4):
-        turns.add(working(clock, done, "n", 2), new=True)
+        turns.add(working(clock, done, "n", 2), second=True)
     for _ in range(8):
         turns.add(working(clock, done, "o", 2))
     await asyncio.sleep(0)
@@ -187,10 +187,10 @@ async def test_newcomers_have_their_part_however_long_the_others_take(
         return True
 
     turns.add(long)
-    turns.add(working(clock, done, "n", 2), new=True)
+    turns.add(working(clock, done, "n", 2), second=True)
     await asyncio.sleep(0)
     assert "".join(done) == "onn"
-    turns.add(working(clock, done, "n", 2), new=True)
+    turns.add(working(clock, done, "n", 2), second=True)
     await asyncio.sleep(0)
     assert "".join(done) == "onnonn"
     await asyncio.sleep(0)
@@ -200,17 +200,33 @@ async def test_newcomers_have_their_part_however_long_the_others_take(
 async def test_newcomers_alone_have_the_whole_of_a_round(clock: Clock, turns: Turns) -> None:
     done: list[str] = []
     for name in "abcd":
-        turns.add(working(clock, done, name, 2), new=True)
+        turns.add(working(clock, done, name, 2), second=True)
     await asyncio.sleep(0)
     assert "".join(done) == "aabbcc"
 
 
 async def test_only_newcomers_wait_for_newcomers(clock: Clock, turns: Turns) -> None:
-    assert turns.free(new=True)
-    turns.add(working(clock, [], "n", 1), new=True)
-    assert not turns.free(new=True)
+    assert turns.free(second=True)
+    turns.add(working(clock, [], "n", 1), second=True)
+    assert not turns.free(second=True)
     assert turns.free()
     await parts.turns()
-    assert turns.free(new=True)
+    assert turns.free(second=True)
     turns.add(working(clock, [], "o", 1))
-    assert not turns.free(new=True)
+    assert not turns.free(second=True)
+
+
+async def test_a_large_message_is_read_in_the_second_line(clock: Clock, turns: Turns) -> None:
+    done: list[str] = []
+
+    def read(message: bytes) -> int:
+        working(clock, done, "large" if len(message) > MUCH else "small", 1)()
+        return len(message)
+
+    for _ in range(8):
+        turns.add(working(clock, done, "other", 1))
+    waiting = [asyncio.ensure_future(turns.read(read, b" " * size)) for size in (MUCH + 1, MUCH)]
+    assert await asyncio.gather(*waiting) == [MUCH + 1, MUCH]
+    assert done == ["other"] * 8 + ["small", "large"]
+    await asyncio.sleep(0)
+    assert await turns.read(read, b" " * (MUCH + 1)) == MUCH + 1, "at once where nobody waits"

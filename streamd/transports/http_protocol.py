@@ -23,6 +23,8 @@ __all__ = ["HttpProtocol"]
 
 _PIPELINED = 8
 """Requests that may wait for the answer to an earlier one; then the connection ends with the last."""
+_BITE = 4 << 10
+"""Bytes given to the parser at once: of a body in chunks of one byte each it makes a call, and 250 ns a byte."""
 _SLOWEST_BODY = 16 << 10
 """Bytes per second that a body has to bring on average, beyond the time that a header has."""
 _REQUEST = 200e-6
@@ -127,25 +129,32 @@ class HttpProtocol(HttpToolsProtocol):
         if self._deadline is None:
             self._begin_request()
         turns = self._gate.turns
-        new = self.cycle is None  # No request of it has come to the application yet.
-        if not self._kept and turns.free(new=new):
+        much = len(data) > _BITE
+        second = much or self.cycle is None  # No request of it has come to the application yet.
+        if not self._kept and not much and turns.free(second=second):
             turns.run(self._take, data)
             return
         if not self._kept:
-            turns.add(self._take_kept, new=new)
+            turns.add(self._take_kept, second=second)
         self._kept += data
         self.transport.pause_reading()
 
     # Reading.
 
-    def _take_kept(self) -> None:
-        data, self._kept = self._kept, b""
-        if not data or self.transport.is_closing():
-            return
+    def _take_kept(self) -> bool:
+        """Take a bite of what waited; tell whether there is more."""
+        bite, self._kept = self._kept[:_BITE], self._kept[_BITE:]
+        if not bite or self.transport.is_closing():
+            return False
         self._unset_keepalive_if_required()  # An answer may have ended since they came.
-        if not self.flow.read_paused:
+        if not self._kept and not self.flow.read_paused:
             self.transport.resume_reading()
-        self._take(data)
+        self._take(bite)
+        if self._kept and not self.pipeline:
+            self.flow.read_paused = (
+                False  # The application goes on reading; not so we, before this is taken.
+            )
+        return bool(self._kept)
 
     def _take(self, data: bytes) -> None:
         """Take bytes in pieces that can't complete more than a header may have."""
@@ -155,6 +164,12 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse(431, "the header is too large")
                 return
             data = self._feed(data[:room]) + data[room:]
+        protocol = self.transport.get_protocol()
+        if protocol is not self:
+            # RFC 6455, section 4.1: a client waits for our answer. One that does not, loses nothing.
+            data, self._kept = data + self._kept, b""
+            self.transport.resume_reading()
+            protocol.data_received(data)  # type: ignore[attr-defined]  # is ours
 
     def _feed(self, piece: bytes) -> bytes:
         """Give a piece to the parser; return what is left of it, which then is for a further request."""
@@ -192,14 +207,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._close_when_answered()
             return b""
         self._end_request()
-        transport = self.transport
         self.handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # it would keep us alive until the next garbage collection
         self._refusing = True
-        if rest:
-            # RFC 6455, section 4.1: a client waits for our answer. One that does not, loses nothing.
-            transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]  # is ours
-        return b""
+        return rest
 
     def _ignores_upgrade(self) -> bool:
         """Whether this request asks for an upgrade that we don't know (`h2c`, of all that Java sends)."""

@@ -127,7 +127,7 @@ class WebSocket(asyncio.Protocol):
         self._gate.count_received(len(data))
         turns = self._gate.turns
         waits = self._unread or self._held or len(data) > _BITE
-        if not waits and turns.free(new=self._is_new):
+        if not waits and turns.free(second=self._is_new):
             turns.run(self._bite, data)
         else:
             self._unread += data
@@ -163,7 +163,8 @@ class WebSocket(asyncio.Protocol):
             self._transport.pause_reading()
             if not self._feeding:
                 self._feeding = True
-                self._gate.turns.add(self._feed, new=self._is_new)
+                much = len(self._unread) > _BITE
+                self._gate.turns.add(self._feed, second=much or self._is_new)
         else:
             self._transport.resume_reading()
 

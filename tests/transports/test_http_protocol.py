@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
+import streamd.turns
 from streamd.server import RunningServer
 from tests.harness import PING, TEXT, Peer, call, frame, get, post, running, until, upgrade
 
@@ -165,6 +167,40 @@ async def test_answer_that_nobody_takes(hasty: RunningServer) -> None:
         await until(lambda: not gate._others())
         assert len(await peer.rest()) < 2 * MIB
     await assert_serves(hasty)
+
+
+async def test_a_body_in_the_smallest_chunks_is_taken_by_and_by(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamd.turns, "_ALLOWANCE", 1e-9)
+    monkeypatch.setattr(streamd.turns, "_SHARE", 0)
+    gate = server.application.gate
+    assert gate is not None
+    async with Peer.connect(server) as peer:
+        await peer.send(post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked"))
+        await until(lambda: any(each.cycle for each in gate._others()))
+        (protocol,) = gate._others()
+        body = call("ping").ljust(30_000)
+        protocol.data_received(b"".join(b"1\r\n%c\r\n" % byte for byte in body))
+        taken = [protocol._body_size]
+        while protocol._kept:
+            await asyncio.sleep(0)
+            taken.append(protocol._body_size)
+        assert max(b - a for a, b in pairwise(taken)) <= 1_000, "others have their turns meanwhile"
+        assert taken[0] == 0
+        assert taken[-1] == len(body)
+        await peer.send(b"0\r\n\r\n")
+        assert (await peer.response()).json["result"] == "pong"
+
+
+async def test_nothing_is_lost_of_what_comes_with_the_handshake(server: RunningServer) -> None:
+    async with Peer.connect(server) as peer:
+        header = upgrade(*["X: " + "y" * 5_000] * 3)
+        await peer.send(header + frame(TEXT, call("ping")) * 2_000)
+        assert (await peer.response()).status == 101
+        for _ in range(2_000):
+            assert (await peer.message())["result"] == "pong"
+        assert await peer.call("ping") == "pong"
 
 
 # Requests in a row.
