@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from streamd.errors import StartupError
 from streamd.transports import kernel
+from streamd.transports.door import is_loopback
 
 __all__ = ["Address", "Place", "bind", "closing", "resolve"]
 
@@ -52,7 +53,15 @@ def resolve(host: str) -> list[Place]:
         raise StartupError(
             f"the host {host!r} can't be resolved: choose another with --host"
         ) from exc
-    return list(dict.fromkeys((family, str(address[0])) for family, *_, address in found))
+    places: list[Place] = list(
+        dict.fromkeys((family, str(address[0])) for family, *_, address in found)
+    )
+    if is_loopback(host) and not all(is_loopback(address) for _, address in places):
+        # Whoever names it means to let nobody else in, and no access rules may be asked for.
+        raise StartupError(
+            f"the host {host!r} is not this machine alone here: name 127.0.0.1 instead"
+        )
+    return places
 
 
 def bind(host: str, port: int, places: list[Place], option: str = "--port") -> list[socket.socket]:

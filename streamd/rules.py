@@ -103,7 +103,11 @@ class AccessRules:
         if self.token_secret_file is not None:
             return read_secret(_read(self.token_secret_file, "token_secret_file").rstrip(b"\r\n"))
         assert self.token_secret is not None, "one of the sources is given"
-        return read_secret(self.token_secret.encode())
+        try:
+            # The environment may hold any bytes; those that are no text come as surrogates.
+            return read_secret(self.token_secret.encode(errors="surrogateescape"))
+        except UnicodeEncodeError:
+            raise StartupError("token_secret has a character that is not Unicode") from None
 
     def _allowed(self, possible: tuple[str, ...]) -> tuple[str, ...]:
         if not set(self.token_algorithms) <= set(possible):

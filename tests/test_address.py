@@ -45,3 +45,16 @@ def test_when_one_place_is_taken_none_is_kept() -> None:
 def test_a_host_that_means_nothing(host: str) -> None:
     with pytest.raises(StartupError, match="can't be resolved: choose another with --host"):
         resolve(host)
+
+
+def test_localhost_that_means_another_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As /etc/hosts may say; without access rules everybody could come in.
+    for address in ("192.0.2.1", "0.0.0.0"):
+        means = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 0))
+            for each in ("127.0.0.1", address)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, means=means, **options: means)
+        with pytest.raises(StartupError, match="not this machine alone"):
+            resolve("localhost")
+        assert len(resolve("feed.example")) == 2

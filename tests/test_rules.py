@@ -1,5 +1,6 @@
 """streamd.rules: which settings make which rules, and which none that can be kept."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,19 @@ async def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
         assert (await made.judge(token())).subject == "ann"
 
 
+async def test_a_secret_is_the_same_bytes_in_the_environment_and_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = b"\xff\xfe" * 16
+    path = tmp_path / "secret"
+    path.write_bytes(secret)
+    monkeypatch.setitem(os.environb, b"STREAMD_TOKEN_SECRET", secret)
+    by_environment = guard()
+    monkeypatch.delitem(os.environb, b"STREAMD_TOKEN_SECRET")
+    for made in (by_environment, guard(token_secret_file=path)):
+        assert (await made.judge(token(key=secret))).subject == "ann"
+
+
 async def test_a_key_may_stand_in_a_file(key_file: Path) -> None:
     made = guard(token_key_file=key_file)
     assert (await made.judge(token(key=pair("ES256"), algorithm="ES256"))).subject == "ann"
@@ -131,6 +145,7 @@ async def test_a_claim_that_can_not_be_understood_refuses_the_token() -> None:
         ({"token_secret": CANARY, "token_leeway": -1}, "at least 0"),
         ({"token_secret": CANARY, "token_leeway": "nan"}, "token_leeway"),
         ({"token_secret": [CANARY]}, "must be a text"),
+        ({"token_secret": CANARY + "\ud800"}, "token_secret"),
     ],
     ids=lambda value: repr(value)[:60],
 )
