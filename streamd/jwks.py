@@ -116,6 +116,8 @@ class Jwks:
         if not self._failed:
             logger.warning("the keys for tokens can't be fetched: %s", why)
         self._failed = True
+        # A question may take as long as it is to the next: nobody is to wait for two.
+        self._asked = self._now()
 
     def _take(self, given: list[Any]) -> None:
         keys = [read_jwk(each, self._algorithms) for each in given[:_MOST_KEYS]]

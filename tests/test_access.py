@@ -14,7 +14,17 @@ from streamd.jsonrpc import OutOfRange
 from streamd.limits import Limits
 from streamd.stores.base import Stream
 from streamd.stores.memory import MemoryStore
-from tests.parts import KEYS, LIMITS, Client, draft, rig, serving, turns, wanted
+from tests.parts import (
+    KEYS,
+    LIMITS,
+    Client,
+    RecordingTransport,
+    draft,
+    rig,
+    serving,
+    turns,
+    wanted,
+)
 
 Json = dict[str, Any]
 
@@ -384,3 +394,34 @@ async def test_one_that_grants_make_too_large_ends_alone() -> None:
         (told,) = transport.sent("closed")
         assert (told["subscription"], told["code"]) == (1, -32004)
         assert list(peer.subscriptions) == [2]
+
+
+async def test_nothing_by_the_old_rights_is_sent_after_the_new_ones_count() -> None:
+    async with rig() as r:
+        seen: list[Any] = []
+        judging: list[asyncio.Task[None]] = []
+
+        async def judge() -> None:
+            await r.hub.judge_again(last_peer, reader({"user": 1}))
+            seen.extend(last.events())
+
+        class First(RecordingTransport):
+            """The first who gets a batch: while it goes out to the others, the last one's rights change."""
+
+            def write(self, data: bytes) -> None:
+                super().write(data)
+                judging.append(asyncio.create_task(judge()))
+
+        first = First()
+        r.subscribe(r.hub.join(first.outbox), {})
+        # A batch goes out in slices of some hundred.
+        peers = [r.join() for _ in range(1_000)]
+        for _, peer in peers:
+            r.subscribe(peer, {})
+        last, last_peer = peers[-1]
+        await r.append({"user": 2})
+        await first.until(lambda: judging)
+        await judging[0]
+        await turns()
+        assert last.events() == seen == [{"user": 2}]
+        assert last_peer.subscriptions[1].wanted == wanted({"user": 1})

@@ -205,6 +205,20 @@ async def test_a_slow_issuer_is_given_up_in_time() -> None:
                 await keys.find("k1", "RS256")
 
 
+async def test_nobody_waits_for_two_questions() -> None:
+    async with jwks(seconds=0.2) as (keys, shown, clock):
+        shown.going.clear()
+        asking = asyncio.create_task(keys.find("k1", "RS256"))
+        await until(lambda: shown.asked)
+        clock.now = 5
+        with pytest.raises(StoreUnavailable):
+            await asking
+        assert shown.asked == 1
+        shown.going.set()
+        clock.now = 10
+        assert await keys.find("k1", "RS256")
+
+
 async def test_one_who_gives_up_leaves_the_answer_to_the_others() -> None:
     async with jwks() as (keys, shown, _):
         shown.going.clear()
