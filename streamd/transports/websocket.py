@@ -126,7 +126,9 @@ class WebSocket(asyncio.Protocol):
         self.heard = self._gate.keepalive.now
         self._gate.count_received(len(data))
         turns = self._gate.turns
-        waits = self._unread or self._held or len(data) > _BITE
+        # The request comes whole, and in a turn; frames are never to reach the parser that reads it.
+        much = len(data) > _BITE and self._parser.state is not State.CONNECTING
+        waits = self._unread or self._held or much
         if not waits and turns.free(second=self._is_new):
             turns.run(self._bite, data)
         else:
