@@ -191,7 +191,10 @@ class Session:
     def _open(self, message: bytes) -> None:
         """Begin the call of a message; those of a batch are begun in turns."""
         if self.access is NOBODY and len(message) > _TOKEN_MESSAGE * self._limits.token_bytes:
-            error = Unauthorized("come with a token first, in a message of its own")
+            most = self._limits.token_bytes
+            error = Unauthorized(
+                f"come with a token first, of at most {most} bytes, in a message of its own"
+            )
             self._outbox.send(jsonrpc.error_answer(b"null", error))
             self._blame(1)
             return

@@ -1,19 +1,24 @@
 """Tokens on real connections: who comes in, who is sent away, and what is written of it."""
 
 import asyncio
+import base64
 import contextlib
+import hashlib
+import hmac
 import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from streamd.address import Address
 from tests.harness import CLOSE, TEXT, Peer, call, frame, post, running, upgrade, websocket
 from tests.issuer import issuer
-from tests.keys import SECRET, jwk, pair, token
+from tests.keys import SECRET, jwk, pair, public_pem, token
 
 ALL = {"read": [{}], "write": [{}]}
 CANARY = "canary-7e1d"
@@ -75,6 +80,105 @@ async def test_a_refused_token_is_answered_and_ends_the_connection(made: str, co
     async with running(token_secret=SECRET) as server, websocket(server) as peer:
         assert (await ask(peer, "authenticate", {"token": made}))["error"]["code"] == -32001
         assert await peer.close_code() == code
+
+
+FORGED: dict[str, Any] = {
+    "unsigned": lambda: token(ALL, key=None, algorithm="none"),
+    "HS256 by the public key": lambda: forged({"alg": "HS256"}, public_pem(pair("RS256"))),
+    "RS256 that is HS256": lambda: forged({"alg": "RS256"}, public_pem(pair("RS256"))),
+    "HS256 by its DER": lambda: forged({"alg": "HS256"}, base64.b64decode(b"".join(public_pem(pair("RS256")).splitlines()[1:-1]))),
+    "PS256": lambda: signed(algorithm="PS256"),
+    "another key": lambda: signed(key=pair("RS256", "another")),
+    "its own key": lambda: signed(key=pair("RS256", "another"), header={"jwk": jwk("RS256", "k1", "another")}),
+    "a key from its address": lambda: signed(key=pair("RS256", "another"), header={"jku": "http://127.0.0.1:9/", "x5u": "http://127.0.0.1:9/"}),
+    "extensions": lambda: signed(header={"crit": ["exp"]}),
+    "no end": lambda: signed(exp=None),
+    "no subject": lambda: signed(sub=None),
+    "another audience": lambda: signed(aud="others"),
+    "no audience": lambda: signed(aud=None),
+    "another issuer": lambda: signed(iss="others"),
+    "not yet": lambda: signed(nbf=time.time() + 3_600),
+    "too long": lambda: signed(x="x" * 8_192),
+}  # fmt: skip
+
+
+def signed(**other: Any) -> str:
+    """Return a token that is good for the server of this test, but for what is said."""
+    return token(**{"grants": ALL, "key": pair("RS256"), "algorithm": "RS256", "aud": "us", "iss": "them", **other})  # fmt: skip
+
+
+def forged(header: dict[str, Any], key: bytes) -> str:
+    """Return a token signed by HMAC with a key that is none for that."""
+    claims = {"sub": "ann", "exp": time.time() + 60, "aud": "us", "iss": "them", "streamd": ALL}
+    parts = [base64.urlsafe_b64encode(orjson.dumps(part)).rstrip(b"=") for part in (header, claims)]
+    signature = hmac.digest(key, b".".join(parts), hashlib.sha256)
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+async def test_each_forged_token_is_refused_on_each_way_in(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_bytes(public_pem(pair("RS256")))
+    ours: dict[str, Any] = {"token_key_file": key, "token_audience": "us", "token_issuer": "them"}
+    async with running(**ours) as server:
+        async with known(server, signed()) as good:
+            assert await good.call("ping") == "pong"
+        for name, make in FORGED.items():
+            made = make()
+            async with websocket(server) as peer:
+                answer = await ask(peer, "authenticate", {"token": made})
+                assert answer["error"]["code"] == -32001, name
+                assert await peer.close_code() == 4501, name
+            async with Peer.connect(server) as peer:
+                await peer.send(upgrade("", f"Authorization: Bearer {made}"))
+                status = (await peer.response()).status
+                # A line of a handshake's header has 8 KiB at most.
+                assert status == (431 if len(made) > 8_000 else 101), name
+                assert status == 431 or await peer.close_code() == 4501, name
+            async with Peer.connect(server) as peer:
+                await peer.send(post(call("ping"), f"Authorization: Bearer {made}"))
+                assert (await peer.response()).status == 401, name
+
+
+async def test_what_is_much_longer_than_a_token_is_not_looked_at() -> None:
+    async with running(token_secret=SECRET) as server, websocket(server) as peer:
+        await peer.send(frame(TEXT, call("authenticate", {"token": "x" * 1_000_000})))
+        answer = await peer.message()
+        assert (answer["id"], answer["error"]["code"]) == (None, -32001)
+        assert "8192 bytes" in answer["error"]["message"]
+        await peer.call("authenticate", {"token": token(ALL)})
+
+
+async def test_a_thousand_made_up_keys_ask_the_issuer_once() -> None:
+    async with issuer() as shown, running(token_jwks_url=shown.url) as server:
+
+        async def ask_often(first: int) -> set[int]:
+            async with Peer.connect(server) as peer:
+                seen = set()
+                for number in range(first, first + 50):
+                    made = signed(aud=None, header={"kid": f"no {number}"})
+                    await peer.send(post(call("ping"), f"Authorization: Bearer {made}"))
+                    seen.add((await peer.response()).status)
+                return seen
+
+        assert await asyncio.gather(*map(ask_often, range(0, 1_000, 50))) == [{401}] * 20
+        assert shown.asked == 1
+
+
+async def test_who_becomes_another_has_the_rights_and_insert_ids_of_that_one() -> None:
+    async with running(token_secret=SECRET) as server, known(server, token(ALL)) as peer:
+        for user in (1, 2):
+            await peer.call("subscribe", {"filter": {"user": user}})
+        event = {"event": {"user": 2}, "id": "a"}
+        assert (await peer.call("insert", event))["duplicate"] is False
+        assert (await peer.message())["params"]["event"] == {"user": 2}
+        grants = {"read": [{"user": 2}], "write": [{"user": 2}]}
+        await peer.send(frame(TEXT, call("authenticate", {"token": token(grants, sub="ben")})))
+        closed = await peer.message()
+        assert (closed["params"]["subscription"], closed["params"]["code"]) == (1, -32002)
+        assert (await peer.message())["result"]["subject"] == "ben"
+        assert (await ask(peer, "insert", event))["result"]["duplicate"] is False
+        assert (await ask(peer, "insert", {"event": {"user": 1}}))["error"]["code"] == -32002
+        assert await peer.call("items", {"filter": {"user": [1, 2]}}) == [{"user": 2}] * 2
 
 
 async def test_no_token_in_time_ends_the_connection() -> None:

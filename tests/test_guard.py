@@ -154,7 +154,7 @@ async def test_what_is_long_is_not_read_before_a_token() -> None:
             "jsonrpc": "2.0",
             "error": {
                 "code": -32001,
-                "message": "come with a token first, in a message of its own",
+                "message": "come with a token first, of at most 1000 bytes, in a message of its own",
             },
             "id": None,
         }
