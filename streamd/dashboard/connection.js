@@ -204,7 +204,7 @@ export class Connection {
   /** @param {Error} error */
   #stop(error) {
     this.stopped = error;
-    this.#client.close(); // Left open, it would be told off for bringing no token in time.
+    this.#client.close(); // The next token comes with another.
     if (asksForToken(error)) this.#ask();
     this.#options.onChange();
   }

@@ -20,11 +20,14 @@ export class Filter {
    * @param {string} hash
    */
   static fromHash(hash) {
-    let filter = new Filter();
+    /** @type {Map<string, Set<string>>} */
+    const values = new Map();
     for (const [key, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
-      filter = filter.with(key, [text]);
+      const texts = values.get(key);
+      if (texts) texts.add(text);
+      else values.set(key, new Set([text]));
     }
-    return filter;
+    return new Filter(values);
   }
 
   /** The filter in an address, as `fromHash` reads it; empty for one that matches everything. */

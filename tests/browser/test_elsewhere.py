@@ -112,3 +112,21 @@ async def test_a_site_that_is_not_allowed_comes_not_in(tmp_path, origin, server,
     visitor.allow("403")
     await expect(page.get_by_role("status")).to_have_text("subscribing")
     assert await producer.items() == []
+
+
+async def test_a_frame_that_is_nobody_s_comes_not_in(tmp_path, origin, outlasting, visitor):
+    server = await outlasting.enter_async_context(running(allow_origin=[origin]))
+    producer = await outlasting.enter_async_context(connect(server.ws_url))
+    (tmp_path / "inner.html").write_text(SITE.format(url=server.url))
+    (tmp_path / "index.html").write_text(
+        '<!doctype html><link rel="icon" href="data:,">'
+        '<iframe sandbox="allow-scripts" src="inner.html"></iframe>'
+    )
+    page = await visitor.new_page(f"{origin}/", server.url)
+    visitor.allow("403")
+    async with page.expect_event("console", lambda message: "403" in message.text):
+        await page.goto(f"{origin}/")
+    frame = page.frame_locator("iframe")
+    await expect(frame.get_by_role("status")).to_have_text("subscribing")
+    assert await page.frames[1].evaluate("origin") == "null"
+    assert await producer.items() == []

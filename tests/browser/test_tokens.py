@@ -28,7 +28,7 @@ KEPT = """async () => JSON.stringify([
 @pytest_asyncio.fixture(loop_scope="session")
 async def closed():
     """A server that lets in who has a token, and no longer."""
-    async with running(token_secret=SECRET, token_leeway=0, authenticate_deadline=0.3) as server:
+    async with running(token_secret=SECRET, token_leeway=0, authenticate_deadline=60) as server:
         yield server
 
 
@@ -86,7 +86,9 @@ async def test_it_asks_until_it_gets_a_token_that_is_taken(closed, writer, visit
     await dashboard.shows([2, 1, 0])
 
 
-async def test_nobody_who_waits_is_told_off_and_the_page_may_be_left_without_one(closed, visitor):
+async def test_no_connection_waits_for_a_token_and_the_page_may_be_left_without_one(
+    closed, visitor
+):
     page = await visitor.new_page(closed.url)
     form = Form(page)
     async with page.expect_websocket() as opened:

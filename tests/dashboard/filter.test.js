@@ -20,6 +20,11 @@ test("a filter survives its address", () => {
   assert.deepEqual(Filter.fromHash("#").toObject(), {});
 });
 
+test("an address may be as long as browsers take it", { timeout: 20_000 }, () => {
+  const hash = Array.from({ length: 200_000 }, (_, number) => `user=${number}`).join("&");
+  assert.equal(Filter.fromHash(`#${hash}&user=7`).size, 200_000);
+});
+
 test("values are added once and taken away, and a key without values is gone", () => {
   const filter = new Filter().with("user", ["1", "2", "1"]);
   assert.deepEqual(filter.toObject(), { user: ["1", "2"] });
