@@ -13,7 +13,7 @@ LIMITS = Limits(ping=25, pong=8, write_deadline=60)
 class Connection:
     """A connection without a socket: what it does is set by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = LIMITS) -> None:
         self.heard = self.pinged = self.slot = 0
         self.number = 7
         self.lagging = False
@@ -22,7 +22,7 @@ class Connection:
         self.acked = 0
         self.pings: list[int] = []
         self.ended: list[str] = []
-        self.wheel: Keepalive[Connection] = Keepalive(LIMITS)
+        self.wheel: Keepalive[Connection] = Keepalive(limits)
         self.wheel.add(self)
 
     def unsent(self) -> int:
