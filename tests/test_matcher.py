@@ -17,12 +17,12 @@ VALUES = st.integers(0, 4)
 
 
 def clauses() -> st.SearchStrategy[Clause]:
-    def build(user: set[int], kind: set[int], tag: set[int]) -> Clause:
-        named = {"user": user, "kind": kind, "tag": tag}
-        return tuple(frozenset(f"{k}:{v}" for v in vs) for k, vs in named.items() if vs)
+    def build(user: set[int], kind: set[int], tag: set[int], granted: set[int]) -> Clause:
+        named = [("user", user), ("kind", kind), ("tag", tag), ("tag", granted)]
+        return tuple(frozenset(f"{k}:{v}" for v in vs) for k, vs in named if vs)
 
     few = st.sets(VALUES, max_size=3)
-    return st.builds(build, few, few, few)
+    return st.builds(build, few, few, few, few)
 
 
 FILTERS = st.lists(clauses(), max_size=3).map(lambda some: Filter(tuple(some)))

@@ -34,8 +34,8 @@ STEPS = st.lists(
 )
 
 
-def _clause(user: set[str], kind: set[str]) -> Clause:
-    return tuple(frozenset(terms) for terms in (user, kind) if terms)
+def _clause(user: set[str], kind: set[str], granted: set[str]) -> Clause:
+    return tuple(frozenset(terms) for terms in (user, kind, granted) if terms)
 
 
 FILTERS = st.lists(
@@ -43,6 +43,7 @@ FILTERS = st.lists(
         _clause,
         st.sets(st.sampled_from(["user:1", "user:2", "user:3", "user:9"])),
         st.sets(st.sampled_from(["kind:1", "kind:2", "kind:9"])),
+        st.sets(st.sampled_from(["user:1", "user:3"])),
     ),
     max_size=3,
 ).map(lambda some: Filter(tuple(some)))

@@ -154,7 +154,8 @@ def _drafts(draw: st.DrawFn) -> Draft:
 @st.composite
 def _filters(draw: st.DrawFn) -> Filter:
     def clause() -> tuple[frozenset[str], ...]:
-        names = [name for name in _VALUES if draw(st.booleans())]
+        # A key may be named twice: once by the caller, and once by a grant.
+        names = [name for name in [*_VALUES, "tag", "user"] if draw(st.booleans())]
         return tuple(
             frozenset(
                 f"{name}:{'true' if value is True else value}"

@@ -247,6 +247,18 @@ async def test_several_clauses_are_an_or(thirty: Store) -> None:
     assert places((await thirty.after(0, what, PLENTY)).entries) == expected[::-1]
 
 
+async def test_one_key_may_stand_in_a_clause_twice(thirty: Store) -> None:
+    # As grants make it: one value is wanted, and another one granted.
+    tags = frozenset({"tag:0", "tag:2"}), frozenset({"tag:all", "tag:1"}), frozenset({"tag:2", "tag:all"})  # fmt: skip
+    never = frozenset({"tag:1"}), frozenset({"tag:2"})
+    what = Filter((tags, never, (*tags, frozenset({"user:3"}), frozenset({"user:3", "user:9"}))))
+    expected = [n for n in range(30, 0, -1) if n % 3 != 1]
+    assert places((await thirty.newest(what, PLENTY)).entries) == expected
+    assert places((await thirty.newest(what, PLENTY, 12)).entries) == [e for e in expected if e < 12]  # fmt: skip
+    assert places((await thirty.after(0, what, PLENTY)).entries) == expected[::-1]
+    assert places((await thirty.newest(Filter((never,)), PLENTY)).entries) == []
+
+
 async def test_a_page_starts_before_a_place_and_skips(thirty: Store) -> None:
     what = wanted({"kind": 0})
     page = await thirty.newest(what, PLENTY._replace(limit=2, skip=1), 21)
