@@ -283,6 +283,6 @@ def peek(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise LimitExceeded("token_bytes", 1 << 20, len(token))
     try:
         found = jwt.decode_complete(token, options={"verify_signature": False})
-    except (jwt.PyJWTError, RecursionError) as error:
+    except (jwt.PyJWTError, RecursionError, UnicodeEncodeError) as error:
         raise _refusal(error) from None
     return found["header"], found["payload"]

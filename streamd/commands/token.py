@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from streamd.access import Grants, parse_grants
+from streamd.access import parse_grants
 from streamd.commands.arguments import EXIT_CODES
 from streamd.commands.shell import say
 from streamd.commands.stores import ConfigFile
@@ -29,6 +29,9 @@ token = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
+
+_LONGEST = 10 * 365 * 86_400
+"""Seconds that a token may be made for."""
 
 _SHOWN = 20
 """Values of a key that are shown."""
@@ -87,8 +90,7 @@ def make(
         "write": [_read_grant(each, "--write") for each in write or []],
         **({"admin": True} if admin else {}),
     }
-    if keys is not None:
-        _check_grants(grants, Keys.parse(keys))
+    _check_grants(grants, keys)
     claims = {
         "sub": sub,
         "exp": int(time.time() + _read_seconds(expires)),
@@ -122,9 +124,12 @@ def _read_grant(text: str, option: str) -> Any:
     return grant
 
 
-def _check_grants(grants: Any, keys: Keys) -> Grants:
+def _check_grants(grants: dict[str, Any], keys: str | None) -> None:
+    """Raise BadParameter for what no server with these keys can read; by default it has all that are named."""
+    named = {name for right in ("read", "write") for grant in grants[right] for name in grant}
+    given = ",".join(sorted(named)) if keys is None else keys
     try:
-        return parse_grants(grants, keys, Limits())
+        parse_grants(grants, Keys.parse(given) if given else Keys([]), Limits())
     except CallError as error:
         raise typer.BadParameter(error.message) from None
 
@@ -134,8 +139,10 @@ def _read_seconds(text: str) -> float:
         seconds = float(read_duration(text))  # type: ignore[arg-type]  # a text that it can't read is no number
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise typer.BadParameter("--expires must be a time such as 90s, 15m, 12h or 30d")
+    if not 0 < seconds <= _LONGEST:
+        raise typer.BadParameter(
+            "--expires must be a time such as 90s, 15m, 12h or 30d, of ten years at most"
+        )
     return seconds
 
 

@@ -79,6 +79,10 @@ def test_a_private_key_signs(algorithm, tmp_path):
         (["--secret-file", "{secret}", "--write", "[]"], "--write"),
         (["--secret-file", "{secret}", "--expires", "soon"], "--expires"),
         (["--secret-file", "{secret}", "--expires", "-5"], "--expires"),
+        (["--secret-file", "{secret}", "--expires", "99999999d"], "--expires"),
+        (["--secret-file", "{secret}", "--read", '{{"user":{{"in":[1]}}}}'], "an object"),
+        (["--secret-file", "{secret}", "--write", '{{"a b":1}}'], "not a key"),
+        (["--secret-file", "{secret}", *["--read", "{{}}"] * 65], "grants"),
         (["--secret-file", "{secret}", "--read", '{{"colour":1}}', "--keys", "user"], "colour"),
     ],
 )
@@ -207,3 +211,10 @@ def test_a_public_key_is_not_for_signing(tmp_path):
     path.write_bytes(public_pem(pair("ES256")))
     result = run("make", "--sub", "ann", "--key", str(path))
     assert result.exit_code == 1
+
+
+async def test_bytes_that_are_no_text_are_no_token(url):
+    command = await Command.start("token", "explain", url=url)
+    result = await command.end(stdin=b"\xff\xfe\x00")
+    assert result.code == 1
+    assert result.err == "streamd: this is no token: it must be a signed JWT\n"
