@@ -3,8 +3,6 @@ import { test } from "node:test";
 
 import { WebSocket as WsSocket } from "ws";
 
-import { connect } from "../src/streamd.js";
-import { websocketUrl } from "../src/streamd/connection.js";
 import {
   CallTimeout,
   ConnectionLost,
@@ -18,42 +16,8 @@ import { connectedTo, eventually, fakeServer, FakeTime, pair } from "./harness.j
 const STOPPING = [1002, 1003, 1007, 1008, 1009, 1010, 4500, 4501, 4508, 4512, 4999];
 const PASSING = [1000, 1001, 1011, 1012, 1013, 1014, 3000, 4000, 4001, 4008, 4029, 4499];
 
-// URLs.
-
-test("http means the same server, and a relative URL is relative to the page", () => {
-  assert.equal(websocketUrl("ws://localhost:8080/"), "ws://localhost:8080/");
-  assert.equal(websocketUrl("wss://feed.example/a?b=c"), "wss://feed.example/a?b=c");
-  assert.equal(websocketUrl("http://localhost:8080"), "ws://localhost:8080/");
-  assert.equal(websocketUrl("HTTPS://feed.example/#part"), "wss://feed.example/");
-  assert.equal(websocketUrl(new URL("http://localhost/")), "ws://localhost/");
-  assert.equal(websocketUrl("/", "https://feed.example/page/?a#b"), "wss://feed.example/");
-  assert.equal(
-    websocketUrl("feed", "http://localhost:8080/page/"),
-    "ws://localhost:8080/page/feed",
-  );
-  assert.equal(websocketUrl("ws://other/", "https://feed.example/"), "ws://other/");
-});
-
-test("other URLs are refused at once, and tell no password", () => {
-  for (const url of ["", "localhost:8080", "ftp://localhost/", "ws://", "redis://x/", "/"]) {
-    assert.throws(() => connect(url), TypeError, url);
-  }
-  for (const url of ["redis://me:secret@host/", "ws://me:secret@/", "ws://me:secret@x:0x/"]) {
-    assert.throws(
-      () => connect(url),
-      (error) => error instanceof TypeError && !error.message.includes("secret"),
-    );
-  }
-});
-
-test("an http URL connects", async (t) => {
-  const { url } = await fakeServer(t);
-  assert.ok((await connectedTo(t, { url: url.replace("ws:", "http:") }).ping()) > 0);
-});
-
 test("the class of the WebSocket may be another", async (t) => {
-  const WebSocket = /** @type {any} */ (WsSocket);
-  const { server, client } = await pair(t, { WebSocket });
+  const { server, client } = await pair(t, { WebSocket: WsSocket });
   await client.insert({ user: 1 });
   server.peer.abort();
   assert.deepEqual(await client.items(), [{ user: 1 }]);

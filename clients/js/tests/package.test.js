@@ -33,6 +33,20 @@ test("the package holds the modules, their types, the README, and nothing else",
   );
 });
 
+test("the types need no browser, and are understood without checks left out", async (t) => {
+  const folder = await mkdtemp(join(HERE, ".types-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const tsc = join(HERE, "node_modules/typescript/bin/tsc");
+  const run = promisify(execFile);
+  const made = ["--project", join(HERE, "tsconfig.types.json"), "--outDir", folder];
+  await run(process.execPath, [tsc, ...made]);
+  await run(process.execPath, [
+    tsc,
+    ...["--strict", "--noEmit", "--target", "es2022", "--lib", "es2022", "--types", "node"],
+    ...["--module", "nodenext", join(folder, "streamd.d.ts")],
+  ]);
+});
+
 test("every module has a test of its name, but for a subscription, which has the feed's", async () => {
   const modules = await readdir(join(HERE, "src/streamd"));
   const tests = await readdir(join(HERE, "tests"));

@@ -1,5 +1,6 @@
 // The public interface as a typed program uses it; checked by tsc, never run.
 
+import { WebSocket as OfWs } from "ws";
 import {
   CallTimeout,
   Client,
@@ -46,6 +47,7 @@ const options: Options = {
 };
 const client: Client = connect("wss://feed.example.org/", options);
 connect(new URL("https://feed.example.org/"));
+connect("ws://feed.example.org/", { WebSocket: OfWs });
 // @ts-expect-error: no such option
 connect("/", { reconnect: true });
 

@@ -1,6 +1,7 @@
 /**
  * The client: calls and feeds over one connection that comes back by itself.
  *
+ * @import { SocketClass } from "./connection.js"
  * @import { Cursors } from "./cursors.js"
  * @import { Environment } from "./environment.js"
  * @import { PlaceLost, StreamdError } from "./errors.js"
@@ -10,9 +11,9 @@
  * @import { Event, Explanation, Filter, History, Info, Inserted, Standing } from "./values.js"
  */
 
+import { websocketUrl } from "./address.js";
 import { fullJitter } from "./backoff.js";
 import { Caller } from "./caller.js";
-import { websocketUrl } from "./connection.js";
 import { here, tell } from "./environment.js";
 import { Feed } from "./feed.js";
 import { Iteration } from "./iteration.js";
@@ -40,7 +41,7 @@ export const PING_TIMEOUT = 8_000; // milliseconds
  * @property {(state: LinkState, error: StreamdError | null) => unknown} [onState] told where the
  *   client stands, first and whenever that is another, with what is in the way: passing trouble
  *   while "connecting" and "waiting", the end's reason with "stopped"
- * @property {typeof WebSocket} [WebSocket] the class to connect with; the platform's if not given
+ * @property {SocketClass} [WebSocket] the class to connect with; the platform's if not given
  */
 
 /**

@@ -28,44 +28,6 @@ export function isFinal(code) {
 
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
 
-const SCHEMES = new Map([
-  ["http:", "ws:"],
-  ["https:", "wss:"],
-  ["ws:", "ws:"],
-  ["wss:", "wss:"],
-]);
-
-/**
- * Return `url` with a WebSocket scheme: `http` becomes `ws`, `https` becomes `wss`.
- *
- * Throws a `TypeError` where it is no URL of these four schemes.
- *
- * @param {string | URL} url
- * @param {string} [base] what a relative URL is relative to
- * @returns {string}
- */
-export function websocketUrl(url, base) {
-  let absolute;
-  try {
-    absolute = new URL(url, base);
-  } catch {
-    throw new TypeError(`${withoutSecrets(url)} is no URL of a server`);
-  }
-  const scheme = SCHEMES.get(absolute.protocol);
-  if (scheme === undefined) {
-    const known = "a ws://, wss://, http:// or https:// URL";
-    throw new TypeError(`not ${known}: ${withoutSecrets(url)}`);
-  }
-  absolute.protocol = scheme;
-  absolute.hash = "";
-  return absolute.href;
-}
-
-/** @param {string | URL} url */
-function withoutSecrets(url) {
-  return String(url).replace(/\/\/.*@/, "//…@");
-}
-
 /**
  * What a connection tells. Plain functions, called in the order of the wire; `ended` is the last,
  * called once: with `ConnectionLost` when the client may come back, `ConnectionRejected` or
@@ -76,6 +38,21 @@ function withoutSecrets(url) {
  * @property {(message: Message, size: number) => void} received each message, and the length in
  *   characters of the frame it came in
  * @property {(error: StreamdError) => void} ended
+ */
+
+/**
+ * What is used of a WebSocket: the platform's has it, and that of the package `ws`.
+ *
+ * @typedef {object} Socket
+ * @property {number} bufferedAmount
+ * @property {((event: any) => void) | null} onopen
+ * @property {((event: any) => void) | null} onmessage
+ * @property {((event: any) => void) | null} onerror
+ * @property {((event: any) => void) | null} onclose
+ * @property {(frame: string) => void} send
+ * @property {(code: number) => void} close
+ *
+ * @typedef {new (url: string) => Socket} SocketClass
  */
 
 /** The life of one WebSocket, from the attempt to open it to its end. */
@@ -101,7 +78,7 @@ export class Connection {
    * @param {string} url
    * @param {Listener} listener
    * @param {object} options
-   * @param {typeof WebSocket} options.WebSocket
+   * @param {SocketClass} options.WebSocket
    * @param {Environment} options.environment
    * @param {number} options.pingInterval milliseconds of silence after which the link is tried
    * @param {number} options.pingTimeout milliseconds it then has to show a sign of life

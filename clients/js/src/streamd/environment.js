@@ -20,8 +20,13 @@ const LONGEST = 2 ** 31 - 1; // milliseconds; a timer asked for more goes off at
  * @typedef {object} Page
  * @property {((type: string, listener: () => void) => void)} [addEventListener]
  * @property {((type: string, listener: () => void) => void)} [removeEventListener]
- * @property {Document} [document]
- * @property {Location} [location]
+ * @property {PageDocument} [document]
+ * @property {{href: string}} [location]
+ *
+ * @typedef {object} PageDocument
+ * @property {string} visibilityState
+ * @property {(type: string, listener: () => void) => void} addEventListener
+ * @property {(type: string, listener: () => void) => void} removeEventListener
  */
 
 /**

@@ -5,6 +5,7 @@
  * subscriber is told and asks anew by itself. Everything that comes in is handled in plain
  * functions, so that an answer and the pushes behind it are seen in the order of the wire.
  *
+ * @import { SocketClass } from "./connection.js"
  * @import { Environment } from "./environment.js"
  * @import { StreamdError } from "./errors.js"
  * @import { Message } from "./protocol.js"
@@ -35,7 +36,7 @@ import { Tokens } from "./tokens.js";
  * @property {(attempt: number) => number} backoff the delays between connections, in milliseconds
  * @property {number} pingInterval milliseconds of silence after which a connection is tried
  * @property {number} pingTimeout milliseconds it then has to show a sign of life
- * @property {typeof WebSocket} WebSocket
+ * @property {SocketClass} WebSocket
  * @property {Environment} environment
  * @property {() => void} moved called when `state` is another; must not throw
  */
