@@ -30,6 +30,7 @@ from tests.harness import (
     websocket,
 )
 from tests.services import free_port
+from tests.stores.worlds import STORES
 
 SetUp = Callable[..., None]
 
@@ -184,27 +185,70 @@ async def misbehave(server: Address) -> None:
             await peer.rest()
 
 
-@pytest.mark.parametrize("store", ["memory:", "sqlite"])
-async def test_nothing_of_what_peers_say_is_logged(store: str, sqlite_url: str) -> None:
+async def overhear(server: Address) -> bytes:
+    """Return what the server says to others who may not see anything: metrics, pages, errors."""
+    other = f"Authorization: Bearer {token(read=[{'user': 'other'}])}"
+    said = b""
+    for request in (
+        get("/metrics"),
+        get("/health/ready"),
+        get("/"),
+        post(call("info"), other),
+        post(call("items"), other),
+        post(call("history", {"before": "x"}), other),
+        post(call("insert", {"event": {"user": "other"}}), other),
+    ):
+        async with Peer.connect(server) as peer:
+            await peer.send(request)
+            said += (await peer.response()).body
+    assert b"streamd_" in said
+    assert b'"error"' in said
+    return said
+
+
+async def check(url: str, stream: str) -> bytes:
+    """Return what `streamd check` writes of a stream."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streamd", "check", "--store", url, "--stream", stream),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
+    assert process.returncode == 0, said
+    assert said
+    return said
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_nothing_of_what_peers_say_is_told_to_others(
+    store: str, stream_name: str, request: pytest.FixtureRequest
+) -> None:
+    url = "memory:" if store == "memory" else request.getfixturevalue(f"{store}_url")
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if "STREAMD" not in name}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "streamd", "serve", "--port", str(port)),
-        *("--store", sqlite_url if store == "sqlite" else store, "--log-level", "debug"),
+        *("--store", url, "--stream", stream_name, "--log-level", "debug"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=environment | {"STREAMD_TOKEN_SECRET": SECRET},
     )
     try:
         assert process.stdout is not None
-        await asyncio.wait_for(process.stdout.readline(), DEADLINE)
+        async with asyncio.timeout(DEADLINE):
+            while b"streamd serves" not in await process.stdout.readline():
+                assert process.returncode is None
         await misbehave(Address("127.0.0.1", port))
+        heard = await overhear(Address("127.0.0.1", port))
     finally:
         process.terminate()
         said, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
     assert process.returncode == 0
     assert b'"message":"connected"' in said, "it was told to tell everything"
     assert b'"message":"disconnected"' in said
+    if store != "memory":
+        said += await check(url, stream_name)
     assert CANARY.encode() not in said
+    assert CANARY.encode() not in heard
     part = token(read=[{}]).split(".")[0].encode()
     assert part not in said, "not even the header of a token"
