@@ -1,25 +1,16 @@
 """The command `streamd`."""
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from streamd import __version__
 from streamd.commands.arguments import EXIT_CODES
-from streamd.commands.check import check
-from streamd.commands.config import config
-from streamd.commands.explain import explain
-from streamd.commands.export import export
-from streamd.commands.import_ import import_
-from streamd.commands.insert import insert
-from streamd.commands.items import items
-from streamd.commands.serve import serve
-from streamd.commands.tail import tail
-from streamd.commands.token import token
 from streamd.errors import StreamdError
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 app = typer.Typer(
     name="streamd",
@@ -29,6 +20,21 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+
+_EPILOGS = {
+    "serve": "Exit codes: 0 stopped as told, 1 could not start, 2 wrong usage.",
+    "insert": EXIT_CODES,
+    "items": EXIT_CODES,
+    "tail": EXIT_CODES,
+    "explain": EXIT_CODES,
+    "export": EXIT_CODES,
+    "import": EXIT_CODES,
+    "check": EXIT_CODES.replace("1 failed", "1 failed or something is wrong"),
+}
+"""The commands, in the order of the help, and what it says below each."""
+
+_FAMILIES = ("config", "token")
+"""Those that have commands of their own."""
 
 
 def _show_version(*, wanted: bool) -> None:
@@ -53,20 +59,23 @@ def _commands(version: Version = False) -> None:
     """A WebSocket real-time feed server: one filter for query and push, and no event lost."""
 
 
-app.command(epilog="Exit codes: 0 stopped as told, 1 could not start, 2 wrong usage.")(serve)
-app.command(epilog=EXIT_CODES)(insert)
-app.command(epilog=EXIT_CODES)(items)
-app.command(epilog=EXIT_CODES)(tail)
-app.command(epilog=EXIT_CODES)(explain)
-app.command(epilog=EXIT_CODES)(export)
-app.command("import", epilog=EXIT_CODES)(import_)
-app.command(epilog=EXIT_CODES.replace("1 failed", "1 failed or something is wrong"))(check)
-app.add_typer(config)
-app.add_typer(token)
+def _add(name: str) -> None:
+    """Import a command, and let it be called."""
+    # A command's name may be a word of Python.
+    word = "import_" if name == "import" else name
+    command: Any = getattr(import_module(f"streamd.commands.{word}"), word)
+    if name in _FAMILIES:
+        app.add_typer(command)
+    else:
+        app.command(name, epilog=_EPILOGS[name])(command)
 
 
 def main() -> None:
     """Run the command; an error that we foresaw is a sentence, not a traceback."""
+    # Most of the time before a command does anything goes into imports: none into those of others.
+    names, asked = (*_EPILOGS, *_FAMILIES), sys.argv[1:2]
+    for name in asked if asked and asked[0] in names else names:
+        _add(name)
     try:
         app()
     except StreamdError as exc:

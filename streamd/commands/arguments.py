@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from streamd_client.tokens import Token
+
+if TYPE_CHECKING:
+    from streamd_client.tokens import Token
 
 __all__ = [
     "EXIT_CODES",
@@ -75,7 +77,7 @@ Entries = Annotated[
 _PART = re.compile(r"\\([,\\])|(,)|([^,\\]+|\\)")
 
 
-def read_token(text: str | None, file: Path | None) -> Token | None:
+def read_token(text: str | None, file: Path | None) -> "Token | None":
     """Return the token, or what reads it; None if neither is given. Raise BadParameter (exit code 2)."""
     if file is None:
         return text
