@@ -218,13 +218,16 @@ async def test_what_stands_behind_a_token_in_its_batch_waits_too() -> None:
         assert all("result" in answer for answer in batch)
 
 
-async def test_a_connection_that_goes_while_its_token_is_judged_leaves_nothing() -> None:
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_connection_that_goes_while_its_token_is_judged_leaves_nothing(late: bool) -> None:
     async with world() as w:
         client = w.client()
         w.keys.there.clear()
         client.ask("authenticate", {"token": w.token()})
         client.ask("ping")
         await turns()
+        if late:  # judged at the moment it goes
+            w.keys.there.set()
         client.session.close()
         w.keys.there.set()
         await turns()
@@ -564,7 +567,8 @@ async def test_a_token_is_checked_once_while_its_keys_stay() -> None:
     assert keys.asked == 2
 
 
-async def test_keys_that_change_while_a_token_is_judged_are_not_overlooked() -> None:
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_keys_that_change_while_a_token_is_judged_are_not_overlooked(noticed: bool) -> None:
     clock, keys = Clock(), Keys()
     guard = make_guard(clock, keys)
     verifier = guard._verifier
@@ -573,6 +577,8 @@ async def test_keys_that_change_while_a_token_is_judged_are_not_overlooked() -> 
 
     def changing(*args: Any) -> Any:
         keys.version += 1
+        if noticed:  # by another's token, which is looked up meanwhile
+            guard._recall(b"", verifier)
         return verify(*args)
 
     verifier.verify = changing  # type: ignore[method-assign]  # the moment is what this is about
