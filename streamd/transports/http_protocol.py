@@ -11,7 +11,7 @@ from typing import Any
 import httptools
 import orjson
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from streamd.transports import kernel
@@ -62,6 +62,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._address: str | None = None
         """Where the peer is that has taken a place; a WebSocket takes it over, and gives it back."""
         self._turned_away = False
+        self._in_hand: RequestResponseCycle | None = None
+        """The request that the application answers; `cycle` is the newest, which may wait for it."""
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._kept = b""
@@ -102,6 +104,11 @@ class HttpProtocol(HttpToolsProtocol):
         """Let go of everything."""
         self._end_request()
         self._kept = b""
+        if self._in_hand is not None:
+            # uvicorn does so with the newest alone; the answer to another would be written to what is closed.
+            self._in_hand.disconnected = True
+            self._in_hand.message_event.set()
+        self.pipeline.clear()
         self._gate.keepalive.forget(self)
         if self._address is not None:
             self._gate.census.leave(self._address)
@@ -278,6 +285,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self._in_body and self.expect_100_continue and not self._body_size:
             # Refused before it sent the body, it may leave the body out (RFC 9110, section 10.1.1).
             self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._in_hand = cycle
+        super()._start_asgi_task(cycle, app)
 
     # Time.
 

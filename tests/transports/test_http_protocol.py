@@ -1,6 +1,7 @@
 """What HTTP peers may cost: headers, bodies, time, answers that nobody takes."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import pytest
 
 import streamd.turns
 from streamd.server import RunningServer
+from streamd.worker import Worker
 from tests.harness import PING, TEXT, Peer, call, frame, get, post, running, until, upgrade
 
 MIB = 1 << 20
@@ -324,3 +326,34 @@ async def test_peer_that_goes_away_at_any_point(server: RunningServer, request_:
         peer.reset()
         await until(lambda: not gate._others())
     await assert_serves(server)
+
+
+@pytest.mark.parametrize("requests", [1, 2, 8])
+async def test_a_peer_that_is_gone_before_its_first_answer_is_no_defect(
+    server: RunningServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    requests: int,
+) -> None:
+    gate = server.application.gate
+    assert gate is not None
+    begun, gone = asyncio.Event(), asyncio.Event()
+    called: list[object] = []
+
+    async def answer_later(self: Worker, *args: object) -> bytes:
+        called.append(args)
+        begun.set()
+        await gone.wait()
+        return b"{}"
+
+    monkeypatch.setattr(Worker, "post", answer_later)
+    async with Peer.connect(server) as peer:
+        await peer.send(post(call("ping")) * requests)
+        await begun.wait()
+        peer.reset()
+        await until(lambda: not gate._others())
+    gone.set()
+    assert gate._state is not None
+    await until(lambda state=gate._state: not state.tasks)
+    assert len(called) == 1, "nobody is there for the answers to the others"
+    assert [record.message for record in caplog.records if record.levelno > logging.INFO] == []
