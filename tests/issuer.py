@@ -1,6 +1,7 @@
 """An issuer of tokens: a real HTTP server that shows keys, and can do it badly."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -49,11 +50,12 @@ class Issuer:
 
 
 @asynccontextmanager
-async def issuer() -> AsyncIterator[Issuer]:
+async def issuer(tls: ssl.SSLContext | None = None) -> AsyncIterator[Issuer]:
     """Run an issuer on loopback."""
     made = Issuer()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys?v=1"
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
+    scheme = "http" if tls is None else "https"
+    made.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys?v=1"
     try:
         yield made
     finally:

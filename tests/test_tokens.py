@@ -172,6 +172,7 @@ async def test_times_that_are_none(exp: bytes) -> None:
         {"alg": "HS256", "crit": ["exp"], "exp": 1},
         {"alg": "HS256", "crit": []},
         {"alg": "HS256", "crit": ["b64"], "b64": False},
+        {"alg": "HS256", "crit": ["b64"], "b64": True},
         {"alg": "HS256", "b64": False},
         {"alg": "HS256", "kid": 7},
         {"alg": "HS256", "kid": {"x": CANARY}},

@@ -1,10 +1,14 @@
 """streamd.transports.fetch: one GET, whatever the server does."""
 
 import asyncio
+import ssl
+import threading
 import time
+from pathlib import Path
 
 import orjson
 import pytest
+import trustme
 
 from streamd.errors import StartupError
 from streamd.transports.fetch import check_url, fetch
@@ -81,6 +85,39 @@ async def test_a_server_that_drips_is_given_up_in_time() -> None:
         await fetch(f"http://127.0.0.1:{port}/", seconds=0.2)
     await done.wait()
     server.close()
+
+
+async def test_who_speaks_https_must_be_known_and_who_he_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, theirs = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    async with issuer(theirs) as server:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await fetch(server.url)
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        assert orjson.loads(await fetch(server.url)) == {"keys": server.keys}
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await fetch(server.url.replace("127.0.0.1", "localhost"))
+        assert server.asked == 1
+
+
+async def test_what_the_system_trusts_is_not_read_where_the_loop_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, threads = ssl.create_default_context, []
+
+    def seen() -> ssl.SSLContext:
+        threads.append(threading.get_ident())
+        return read()
+
+    monkeypatch.setattr(ssl, "create_default_context", seen)
+    async with issuer() as server:
+        with pytest.raises(OSError):
+            await fetch(server.url.replace("http", "https"))
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_nobody_there_is_an_error() -> None:
