@@ -239,6 +239,7 @@ def read_jwk(jwk: Any, algorithms: Sequence[str]) -> tuple[str, str | None, Any]
         return None
     try:
         key = jwt.PyJWK(jwk)
+        key.Algorithm.prepare_key(key.key)  # It knows which curve is the algorithm's.
         usable = key.algorithm_name in algorithms and jwk.get("use", "sig") == "sig"
         if not usable or key.Algorithm.check_key_length(key.key):
             return None

@@ -333,6 +333,18 @@ def test_keys_of_other_kinds_and_uses_are_passed_over(shown: Any) -> None:
     assert read_jwk(shown, ["HS256"]) is None or shown["kty"] == "oct"
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "made_by"), [("RS256 short", "RS256"), ("ES384", "ES384"), ("ES384", "ES256")]
+)
+def test_a_json_web_key_that_is_weak_or_on_another_curve_is_passed_over(
+    algorithm: str, made_by: str
+) -> None:
+    to_jwk = jwt.get_algorithm_by_name(made_by.replace("ES256", "ES384")).to_jwk
+    shown = {**to_jwk(pair(algorithm).public_key(), True), "kid": "k1"}
+    assert read_jwk(shown, PAIRS) is None
+    assert read_jwk({**shown, "alg": made_by}, PAIRS) is None
+
+
 @pytest.mark.parametrize("algorithm", PAIRS)
 def test_a_private_key_is_none_to_check_with(algorithm: str) -> None:
     shown = jwt.get_algorithm_by_name(algorithm).to_jwk(pair(algorithm), True)
