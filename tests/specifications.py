@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft7Validator
-from jsonschema.protocols import Validator
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT7
+from jsonschema_rs import Draft7, Draft7Validator, Registry
 
 from tests.documents import ROOT
 
-__all__ = ["asyncapi_validator", "openrpc_validator"]
+__all__ = ["DRAFT_7", "asyncapi_validator", "openrpc_validator"]
+
+DRAFT_7 = {"$ref": "http://json-schema.org/draft-07/schema#"}
+"""The schema of what JSON Schema was in draft 7; the validators know it."""
 
 _MODULES = ROOT / "clients" / "js" / "node_modules"
 
@@ -21,25 +21,24 @@ _JSON_SCHEMA = "https://meta.json-schema.tools"
 """Where OpenRPC's schema says what a JSON Schema is: draft 7, in a form of its own."""
 
 
-def asyncapi_validator() -> Validator:
+def asyncapi_validator() -> Draft7Validator:
     """Return what tells whether a document is one of AsyncAPI 3.0."""
     path = _MODULES / "@asyncapi" / "specs" / "schemas" / "3.0.0-without-$id.json"
     return Draft7Validator(json.loads(_read(path)))
 
 
-def openrpc_validator() -> Validator:
+def openrpc_validator() -> Draft7Validator:
     """Return what tells whether a document is one of OpenRPC 1."""
     module = _read(_MODULES / "@open-rpc" / "meta-schema" / "index.js")
     found = re.search(r"^exports\.openrpcDocument = (\{.*\});$", module, re.M)
     assert found, "the package has another form than was thought"
     schema = json.loads(found[1])
     del schema["$schema"]
-    draft = dict(Draft7Validator.META_SCHEMA)
-    draft["definitions"] |= {"JSONSchemaObject": {"properties": {"$ref": {"type": "string"}}}}
-    registry: Registry = Registry().with_resources(
-        (f"{_JSON_SCHEMA}{slash}", Resource(draft | {"$id": f"{_JSON_SCHEMA}{slash}"}, DRAFT7))
-        for slash in ("", "/")
-    )
+    draft = {
+        "allOf": [DRAFT_7],
+        "definitions": {"JSONSchemaObject": {"properties": {"$ref": {"type": "string"}}}},
+    }
+    registry = Registry([(f"{_JSON_SCHEMA}{slash}", draft) for slash in ("", "/")], draft=Draft7)
     return Draft7Validator(schema, registry=registry)
 
 

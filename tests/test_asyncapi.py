@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from jsonschema import Draft7Validator, ValidationError
+from jsonschema_rs import Draft7Validator, ValidationError
 
 from streamd.asyncapi import make_asyncapi
 from streamd.notifications import NOTIFICATIONS

@@ -2,7 +2,7 @@
 
 import orjson
 import pytest
-from jsonschema import ValidationError
+from jsonschema_rs import ValidationError
 
 from streamd import __version__
 from streamd.openrpc import make_openrpc

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from jsonschema import ValidationError
+from jsonschema_rs import ValidationError
 
 from streamd.cursor import Chain
 from streamd.notifications import NOTIFICATIONS

@@ -5,8 +5,7 @@ from functools import cache
 from typing import Any
 
 import orjson
-from jsonschema import Draft7Validator
-from jsonschema.protocols import Validator
+from jsonschema_rs import Draft7Validator
 
 from streamd import __version__
 from streamd.asyncapi import make_asyncapi
@@ -31,13 +30,13 @@ def closed(schema: Any) -> Any:
     return made
 
 
-def _validator(schema: Any, document: Any) -> Validator:
+def _validator(schema: Any, document: Any) -> Draft7Validator:
     components = {"schemas": closed(document["components"]["schemas"])}
     return Draft7Validator({"allOf": [closed(schema)], "components": components})
 
 
 @cache
-def _of_method(name: str) -> tuple[dict[str, Validator], Validator, set[int]]:
+def _of_method(name: str) -> tuple[dict[str, Draft7Validator], Draft7Validator, set[int]]:
     (method,) = (each for each in OPENRPC["methods"] if each["name"] == name)
     params = {each["name"]: _validator(each["schema"], OPENRPC) for each in method["params"]}
     result = _validator(method["result"]["schema"], OPENRPC)
@@ -45,7 +44,7 @@ def _of_method(name: str) -> tuple[dict[str, Validator], Validator, set[int]]:
 
 
 @cache
-def _of_message(name: str) -> Validator:
+def _of_message(name: str) -> Draft7Validator:
     return _validator(ASYNCAPI["components"]["messages"][name]["payload"], ASYNCAPI)
 
 
