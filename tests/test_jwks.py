@@ -179,6 +179,14 @@ async def test_keys_that_are_none_are_passed_over(members: list[object]) -> None
         assert await keys.find("k1", "RS256")
 
 
+async def test_of_very_many_keys_the_first_hundred_count() -> None:
+    async with jwks() as (keys, shown, _):
+        shown.keys = [jwk("ES256", f"k{number}") for number in range(102)]
+        assert await keys.find("k99", "ES256")
+        with pytest.raises(Unauthorized):
+            await keys.find("k100", "ES256")
+
+
 async def test_while_the_issuer_is_away_the_last_keys_count(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -87,6 +87,27 @@ async def test_a_server_that_drips_is_given_up_in_time() -> None:
     server.close()
 
 
+async def test_a_header_without_end_is_not_read_to_it() -> None:
+    done = asyncio.Event()
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while True:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+        except ConnectionError:
+            writer.close()
+            done.set()
+
+    server = await asyncio.start_server(flood, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(ConnectionError, match="too long"):
+        await fetch(f"http://127.0.0.1:{port}/")
+    await done.wait()
+    server.close()
+
+
 async def test_who_speaks_https_must_be_known_and_who_he_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
