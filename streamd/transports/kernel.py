@@ -1,6 +1,7 @@
 """What the kernel keeps of a connection: how much may be in its hands, and how much is."""
 
 import asyncio
+import contextlib
 import fcntl
 import resource
 import socket
@@ -65,7 +66,9 @@ def acked(transport: asyncio.Transport) -> int | None:
 def end(transport: asyncio.Transport) -> None:
     """Say that nothing follows: the peer may still speak, but for TLS, which can't be ended on one side alone."""
     if transport.can_write_eof():
-        transport.write_eof()
+        # Who has closed already answers what was written with a reset; asyncio then fails to end what is no more.
+        with contextlib.suppress(OSError):
+            transport.write_eof()
     else:
         transport.close()
 

@@ -328,6 +328,19 @@ async def test_peer_that_goes_away_at_any_point(server: RunningServer, request_:
     await assert_serves(server)
 
 
+@pytest.mark.parametrize("said", [b"hello\r\n\r\n", upgrade(host=""), upgrade() + b"\xff\xff"])
+async def test_a_refusal_that_nobody_waits_for_is_no_defect(
+    server: RunningServer, caplog: pytest.LogCaptureFixture, said: bytes
+) -> None:
+    gate = server.application.gate
+    assert gate is not None
+    async with Peer.connect(server) as peer:
+        await until(gate._others)
+        await peer.send(said)
+    await until(lambda: not gate._others() and not len(gate.keepalive))
+    assert [record.message for record in caplog.records if record.levelno > logging.INFO] == []
+
+
 @pytest.mark.parametrize("requests", [1, 2, 8])
 async def test_a_peer_that_is_gone_before_its_first_answer_is_no_defect(
     server: RunningServer,
