@@ -7,7 +7,7 @@ import jwt
 import pytest
 from typer.testing import CliRunner
 
-from streamd.cli import app
+from streamd.commands.token import token as commands
 from tests.commands.cli import Command, streamd
 from tests.harness import running
 from tests.issuer import issuer
@@ -31,7 +31,7 @@ def secret(tmp_path: Path) -> str:
 
 
 def run(*words: str, env: dict[str, str] | None = None, stdin: str | None = None):
-    result = CliRunner().invoke(app, ["token", *words], env=env, input=stdin)
+    result = CliRunner().invoke(commands, [*words], env=env, input=stdin)
     assert CANARY not in result.output
     return result
 
