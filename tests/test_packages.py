@@ -73,3 +73,9 @@ def test_the_source_distribution_makes_the_same_wheel(built: Path, tmp_path: Pat
         assert {each.filename: each.CRC for each in again.infolist()} == {
             each.filename: each.CRC for each in wheel.infolist()
         }
+
+
+def test_what_is_packed_by_itself_brings_the_licence() -> None:
+    licence = (ROOT / "LICENSE").read_text()
+    for package in ("python", "js"):
+        assert (ROOT / "clients" / package / "LICENSE").read_text() == licence

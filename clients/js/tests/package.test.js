@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 
-test("the package holds the modules, their types, the README, and nothing else", async (t) => {
+test("the package holds the modules, their types, README and licence, and nothing else", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "streamd-client-"));
   t.after(() => rm(folder, { recursive: true }));
   const filter = (/** @type {string} */ path) =>
@@ -25,6 +25,7 @@ test("the package holds the modules, their types, the README, and nothing else",
   assert.deepEqual(
     files.map((/** @type {{path: string}} */ { path }) => path).sort(),
     [
+      "LICENSE",
       "README.md",
       "package.json",
       ...modules.map((path) => `src/${path}`),
