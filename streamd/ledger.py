@@ -100,15 +100,16 @@ class SharedLedger:
     def _is_alive(self, number: int) -> bool:
         if number == self._mine:
             return True
-        if not self._lock(number):
+        # Two who look at a time do not take each other for its worker.
+        if not self._lock(number, fcntl.LOCK_SH):
             return True
         # Who comes for a row in this very moment takes another.
         fcntl.lockf(self._file, fcntl.LOCK_UN, _ROW, number * _ROW)
         return False
 
-    def _lock(self, number: int) -> bool:
+    def _lock(self, number: int, how: int = fcntl.LOCK_EX) -> bool:
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, _ROW, number * _ROW)
+            fcntl.lockf(self._file, how | fcntl.LOCK_NB, _ROW, number * _ROW)
         except OSError:
             return False
         return True

@@ -13,7 +13,18 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 __all__ = ["NoStartupFailure", "set_up_logs"]
 
-_FIELDS = ("connection", "address", "code", "entries", "bytes", "seconds", "unsent", "times", "of")
+_FIELDS = (
+    "connection",
+    "address",
+    "reason",
+    "code",
+    "entries",
+    "bytes",
+    "seconds",
+    "unsent",
+    "times",
+    "of",
+)
 """What may stand beside a message."""
 
 

@@ -6,7 +6,7 @@ two, so it is done once for a call or a batch, and never for each of its deliver
 
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from streamd.errors import CallError
 
@@ -20,6 +20,7 @@ __all__ = [
     "Histogram",
     "Labelled",
     "Meters",
+    "Reason",
     "private_cells",
 ]
 
@@ -35,8 +36,15 @@ OTHER = "other"
 """The label of what has none of its own, so that no peer can make up one."""
 
 _CLOSE_CODES = (
-    1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 4001, 4008, 4029, 4501, 4508, 4512,
+    1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013, 4001, 4008, 4029, 4501, 4508, 4512,
 )  # fmt: skip
+
+Reason = Literal[
+    "connections", "address_connections", "connects_per_second", "draining",
+    "host", "origin", "token", "refusals", "path", "handshake",
+    "header_bytes", "header_deadline", "message_bytes", "http",
+]  # fmt: skip
+"""Why a connection or a request is refused before anything is called: limits by their names, and rules."""
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """The bounds of what is measured in seconds: from what goes well to the deadlines."""
@@ -141,6 +149,12 @@ class Meters:
         self.disconnects = self._counters(
             "disconnects", "WebSockets that have ended, by their close code.", "code", _CLOSE_CODES
         )
+        self.refused = self._counters(
+            "refused",
+            "Connections and requests that were refused before they could call anything, by reason.",
+            "reason",
+            get_args(Reason),
+        )
         self.slow_readers = self._total(
             "slow_readers",
             "Connections that have not taken what they were sent for a second or longer.",
@@ -219,6 +233,16 @@ class Meters:
         self.ready = self._total("ready_workers", "Workers that serve: store and tail are well.")
         self.workers = self._total("workers", "Worker processes.")
         self.workers.set(1)
+        self._counter(
+            "worker_starts", "Worker processes that were started, again and again if they die."
+        ).add()
+        self.processor = self._counter(
+            "cpu_seconds", "Time of processors that the worker processes have used."
+        )
+        self.memory = self._total(
+            "resident_memory_bytes",
+            "Memory of the worker processes; what they share counts for each.",
+        )
 
     # How they are laid out.
 

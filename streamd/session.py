@@ -195,7 +195,7 @@ class Session:
             error = Unauthorized(
                 f"come with a token first, of at most {most} bytes, in a message of its own"
             )
-            self._outbox.send(jsonrpc.error_answer(b"null", error))
+            self._outbox.send(self._methods.refuse(error))
             self._blame(1)
             return
         incoming = self._methods.parse(message)

@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import resource
+import time
+from pathlib import Path
 
 from streamd.errors import CallError
 from streamd.hub import Hub
@@ -27,6 +30,8 @@ class Watch:
         self._view = view
         self._hub = hub
         self._meters = meters
+        self._used = 0.0
+        """Seconds of processors that were counted."""
         self._behind_since: float | None = None
         """When the look began that has not shown yet that the tail is where the store is."""
         self.ready = False
@@ -99,3 +104,16 @@ class Watch:
         meters.tail_lag_entries.set(max(view.head - view.position, 0))
         meters.postings.set(self._hub.num_postings)
         meters.ready.set(self.ready)
+        used = time.process_time()
+        meters.processor.add(used - self._used)
+        self._used = used
+        meters.memory.set(_resident_memory())
+
+
+def _resident_memory() -> int:
+    """Return the bytes of memory that this process has, where the system tells (proc(5))."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return 0
+    return pages * resource.getpagesize()

@@ -123,3 +123,21 @@ async def test_postings_are_those_of_live_subscriptions() -> None:
         client.session.close()
         await turns()
         await until(lambda: counted(worker.meters)["streamd_postings"] == 0)
+
+
+async def test_what_the_process_uses() -> None:
+    async with serving() as worker:
+        before = counted(worker.meters)
+        until_then = time.process_time() + 0.05
+        while time.process_time() < until_then:
+            pass
+        await until(
+            lambda: (
+                counted(worker.meters)["streamd_cpu_seconds_total"]
+                >= before["streamd_cpu_seconds_total"] + 0.05
+            )
+        )
+        used = counted(worker.meters)
+        assert used["streamd_cpu_seconds_total"] <= time.process_time()
+        assert 10 << 20 < used["streamd_resident_memory_bytes"] < 10 << 30
+        assert used["streamd_worker_starts_total"] == 1

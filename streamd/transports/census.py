@@ -19,6 +19,14 @@ _REMEMBERED = 65_536
 _COME_BACK = 5
 """Seconds until it is worth to try again where there was no room."""
 
+_FULL = Refusal(503, "connections", "there are as many connections as there may be", _COME_BACK)
+_TOO_MANY = Refusal(
+    429,
+    "address_connections",
+    "there are as many connections of this address as may be",
+    _COME_BACK,
+)
+
 
 class _Visitor:
     """What an address did lately."""
@@ -56,7 +64,7 @@ class Census:
     def enter(self, address: str) -> Refusal | None:
         """Count a new connection, or say why it is not let in."""
         if self.connections >= self._limits.connections:
-            return Refusal(503, "there are as many connections as there may be", _COME_BACK)
+            return _FULL
         refusal = self.claim(address)
         if refusal is None:
             self.connections += 1
@@ -88,7 +96,7 @@ class Census:
         most = self._limits.address_connections
         if most is None or self._present[place] < most:
             return None
-        return Refusal(429, "there are as many connections of this address as may be", _COME_BACK)
+        return _TOO_MANY
 
     def _too_fast(self, place: str) -> Refusal | None:
         if self._connects is None:
@@ -96,7 +104,8 @@ class Census:
         now, visitor = self._pace.now(), self._visit(place)
         wait = self._connects.wait(visitor.connects, 1, now)
         if wait:
-            return Refusal(429, "connections of this address come too fast", math.ceil(wait))
+            message = "connections of this address come too fast"
+            return Refusal(429, "connects_per_second", message, math.ceil(wait))
         visitor.connects = self._connects.after(visitor.connects, 1, now)
         return None
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from streamd.errors import StartupError
+from streamd.meters import Reason
 
 __all__ = [
     "Authority",
@@ -42,7 +43,8 @@ class Refusal:
     """Why somebody may not come in, as HTTP says it."""
 
     status: int
-    reason: str
+    reason: Reason
+    message: str
     retry_after: int | None = None
     """Seconds after which it may be different."""
 
@@ -125,11 +127,15 @@ class Door:
         A header given twice is refused: nobody knows which one counts.
         """
         if len(hosts) != 1 or not host_allowed(hosts[0], self.hosts):
-            return Refusal(421, "this server does not go by that Host; --allow-host can name it")
+            return Refusal(
+                421, "host", "this server does not go by that Host; --allow-host can name it"
+            )
         if len(origins) > 1 or not all(
             origin_allowed(origin, self.hosts, self.origins) for origin in origins
         ):
-            return Refusal(403, "pages of this Origin may not come in; --allow-origin can name it")
+            return Refusal(
+                403, "origin", "pages of this Origin may not come in; --allow-origin can name it"
+            )
         return None
 
 

@@ -23,16 +23,20 @@ def shake_hands(
     server: ServerProtocol,
     request: Request,
     gate: Gate,
-    admit: Callable[[Request], Refusal | None],
+    address: str,
+    admit: Callable[[str], Refusal | None],
 ) -> bool:
     """Answer a request, by way of its parser, and tell whether it now has its WebSocket.
 
-    `admit` is asked last, whether there is room for this peer.
+    `admit` is asked last, whether there is room for a peer of this address.
     """
-    refusal = _refusal(request, gate) or admit(request)
+    refusal = _refusal(request, gate) or admit(address)
     response = server.accept(request) if refusal is None else _response(server, refusal)
     server.send_response(response)
-    return response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS
+    shaken = response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS
+    if not shaken:
+        gate.journal.refused("handshake" if refusal is None else refusal.reason, address)
+    return shaken
 
 
 def _refusal(request: Request, gate: Gate) -> Refusal | None:
@@ -41,15 +45,15 @@ def _refusal(request: Request, gate: Gate) -> Refusal | None:
     if refusal is not None:
         return refusal
     if request.path.partition("?")[0] != _PATH:
-        return Refusal(404, f"the WebSocket is at {_PATH}")
+        return Refusal(404, "path", f"the WebSocket is at {_PATH}")
     if gate.draining:
-        return Refusal(503, "the server is shutting down")
+        return Refusal(503, "draining", "the server is shutting down")
     return None
 
 
 def _response(server: ServerProtocol, refusal: Refusal) -> Response:
     response = server.reject(refusal.status, "")
-    response.body = orjson.dumps({"error": refusal.reason})
+    response.body = orjson.dumps({"error": refusal.message})
     response.headers = Headers(
         {
             "Connection": "close",

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamd import jsonrpc
 from streamd.access import NOBODY, Access
 from streamd.errors import CallError, LimitExceeded, RateLimited, StoreUnavailable, Unauthorized
+from streamd.meters import Reason
 from streamd.rates import Rates
 from streamd.transports.cors import Cors
 from streamd.transports.envelope import Envelope, read_envelope
@@ -59,7 +60,10 @@ class _AtTheDoor:
         hosts = _header(scope, b"host")
         origins = [] if scope["method"] in _SAFE_METHODS else _header(scope, b"origin")
         refusal = self._gate.door.check(hosts, origins)
-        app = self._app if refusal is None else _error(refusal.status, refusal.reason)
+        app = self._app
+        if refusal is not None:
+            self._gate.journal.refused(refusal.reason, _address(self._gate, Request(scope)))
+            app = _error(refusal.status, refusal.message)
         await app(scope, receive, send)
 
 
@@ -86,20 +90,21 @@ class _Site:
         if rates is not None and (seconds := rates.barred()):
             milliseconds = math.ceil(seconds * 1000)
             error = RateLimited("refusals", self._gate.limits.refusals, milliseconds)
-            return self._refuse(429, error, {"Retry-After": str(math.ceil(seconds))})
+            later = {"Retry-After": str(math.ceil(seconds))}
+            return self._refuse(request, 429, "refusals", error, later)
         try:
             access = await self._look(request)
         except Unauthorized as error:
             # RFC 6750, section 3: to those who bring no token no error is named.
             brought = "authorization" in request.headers
             challenge = 'Bearer error="invalid_token"' if brought else "Bearer"
-            return self._refuse(401, error, {"WWW-Authenticate": challenge})
+            return self._refuse(request, 401, "token", error, {"WWW-Authenticate": challenge})
         except StoreUnavailable as error:
-            return self._refuse(503, error, {"Retry-After": "1"})
+            return self._refuse(request, 503, "token", error, {"Retry-After": "1"})
         try:
             body = await self._read(request)
         except LimitExceeded as error:
-            return self._refuse(413, error)
+            return self._refuse(request, 413, "message_bytes", error)
         envelope = await self._gate.turns.read(self._read_envelope, body)
         if envelope is not None:
             answer = await self._answer(envelope, access, rates)
@@ -109,9 +114,15 @@ class _Site:
         return Response(answer, media_type=_JSON) if answer else Response(status_code=204)
 
     def _refuse(
-        self, status: int, error: CallError, headers: dict[str, str] | None = None
+        self,
+        request: Request,
+        status: int,
+        reason: Reason,
+        error: CallError,
+        headers: dict[str, str] | None = None,
     ) -> Response:
         """Answer for all calls of a request, which are not looked at."""
+        self._gate.journal.refused(reason, _address(self._gate, request))
         self._gate.worker.meters.call_errors[error.code].add()
         answer = jsonrpc.error_answer(b"null", error)
         return Response(answer, status, headers=headers, media_type=_JSON)
@@ -140,9 +151,7 @@ class _Site:
 
     def _rates(self, request: Request) -> Rates | None:
         """Return what all the calls are held to that come from where this one does."""
-        address = "" if request.client is None else request.client.host
-        forwarded = request.headers.getlist("x-forwarded-for")
-        return self._gate.census.rates(self._gate.proxies.find(address, forwarded))
+        return self._gate.census.rates(_address(self._gate, request))
 
     async def _answer(self, envelope: Envelope, access: Access, rates: Rates | None) -> bytes:
         try:
@@ -152,8 +161,14 @@ class _Site:
             return envelope.error(error)
 
 
-def _error(status: int, reason: str) -> Response:
-    return json_response(status, {"error": reason})
+def _address(gate: Gate, request: Request) -> str:
+    """Return where a request comes from."""
+    address = "" if request.client is None else request.client.host
+    return gate.proxies.find(address, request.headers.getlist("x-forwarded-for"))
+
+
+def _error(status: int, message: str) -> Response:
+    return json_response(status, {"error": message})
 
 
 async def _on_http_exception(request: Request, exc: Exception) -> Response:

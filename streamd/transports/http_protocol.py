@@ -34,6 +34,11 @@ _TURNED_AWAY = 100
 _LINGER = 1.0
 """Seconds to read on after a refusal: to close with bytes unread would be a reset, and lose the answer."""
 
+_TOO_LARGE = Refusal(431, "header_bytes", "the header is too large")
+_TOO_LATE = Refusal(408, "header_deadline", "the request did not come in time")
+_NO_HTTP = Refusal(400, "http", "this is not HTTP/1.1")
+_NO_PROXY = Refusal(400, "http", "this is no proxy")
+
 
 class _TooManyPipelined(Exception):
     """The peer has sent more requests than are read ahead; the parser makes an error of its own of it."""
@@ -92,6 +97,7 @@ class HttpProtocol(HttpToolsProtocol):
         # So `pause_writing` comes with the first bytes that are not taken; with 0, TLS would never resume.
         transport.set_write_buffer_limits(high=1, low=0)
         if self._comes_too_late:
+            self._gate.journal.refused("draining", address_of(transport))
             transport.abort()  # It was accepted just before the server stopped to.
             return
         refusal = self._take_place()
@@ -168,7 +174,7 @@ class HttpProtocol(HttpToolsProtocol):
         while data and not self._refusing:
             room = self._gate.limits.header_bytes - self._fruitless
             if room <= 0:
-                self._refuse(431, "the header is too large")
+                self._refuse(_TOO_LARGE)
                 return
             data = self._feed(data[:room]) + data[room:]
         protocol = self.transport.get_protocol()
@@ -196,7 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
             # The answers so far come first; what follows them is lost, as RFC 9112, section 9.3.2 allows.
             self._close_when_answered()
         else:
-            self._refuse(400, "this is not HTTP/1.1")
+            self._refuse(_NO_HTTP)
 
     def _is_answering(self) -> bool:
         cycle = self.cycle
@@ -227,7 +233,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Read the header again without it, as RFC 9110, section 7.8 allows: the parser has left out the body."""
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(400, "this is no proxy")
+            self._refuse(_NO_PROXY)
             return
         lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
@@ -318,7 +324,7 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._in_body and not self._is_answering():
             self.transport.abort()  # It was answered long ago.
         elif self._in_body or self._fruitless:
-            self._refuse(408, "the request did not come in time")
+            self._refuse(_TOO_LATE)
         else:
             self.transport.close()
 
@@ -337,18 +343,20 @@ class HttpProtocol(HttpToolsProtocol):
         census = self._gate.census
         if census.turned_away >= _TURNED_AWAY:
             self._refusing = True
+            self._gate.journal.refused(refusal.reason, address_of(self.transport))
             self.transport.abort()
             return
         census.turned_away += 1
         self._turned_away = True
-        self._refuse(refusal.status, refusal.reason, refusal.retry_after)
+        self._refuse(refusal)
 
-    def _refuse(self, status: int, reason: str, retry_after: int | None = None) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer the peer ourselves, for the last time; the application learns that it is gone."""
         self._end_request()
         self._refusing = True
         if self.transport.is_closing():
             return
+        self._gate.journal.refused(refusal.reason, address_of(self.transport))
         if self._is_answering():
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -356,7 +364,7 @@ class HttpProtocol(HttpToolsProtocol):
                 # Ours would be taken for the answer to an earlier request, or for part of this one's.
                 self.transport.abort()
                 return
-        self.transport.write(_answer(status, reason, retry_after))
+        self.transport.write(_answer(refusal))
         kernel.end(self.transport)
         self._deadline = self.loop.call_later(_LINGER, self.transport.abort)
 
@@ -384,11 +392,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
-def _answer(status: int, reason: str, retry_after: int | None) -> bytes:
-    body = orjson.dumps({"error": reason})
-    later = "" if retry_after is None else f"Retry-After: {retry_after}\r\n"
+def _answer(refusal: Refusal) -> bytes:
+    body = orjson.dumps({"error": refusal.message})
+    later = "" if refusal.retry_after is None else f"Retry-After: {refusal.retry_after}\r\n"
     head = (
-        f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n"
+        f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\n"
         "Content-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n"
         f"{later}"

@@ -1,4 +1,4 @@
-"""Who comes and goes, and who does not keep up: counted, and told in the log.
+"""Who comes and goes, who is refused, and who does not keep up: counted, and told in the log.
 
 Of 9,000 who come back within a second a log is to say that they did, not 9,000 times: so of each kind of
 news a few lines a second are written, and one for the rest. At the level `debug` every line is. Of a peer
@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from typing import Any, NamedTuple
 
-from streamd.meters import Meters
+from streamd.meters import Meters, Reason
 from streamd.transports.keepalive import SlowReaders
 
 __all__ = ["Journal", "Totals"]
@@ -72,14 +72,20 @@ class Journal(SlowReaders):
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
         self._last = 0
+        self._refused = _News(logging.INFO, "refused")
         self._disconnected = _News(logging.INFO, "disconnected")
         self._slow = _News(logging.WARNING, "slow reader")
         self._caught_up = _News(logging.INFO, "slow reader caught up or gone")
 
     def tick(self) -> None:
         """Write what is left of the last moment."""
-        for news in (self._disconnected, self._slow, self._caught_up):
+        for news in (self._refused, self._disconnected, self._slow, self._caught_up):
             news.tell_rest()
+
+    def refused(self, reason: Reason, address: str) -> None:
+        """Take note that somebody did not get in."""
+        self._meters.refused[reason].add()
+        self._refused.tell(reason, reason=reason, address=address)
 
     def opened(self, address: str | None) -> int:
         """Take note of a new WebSocket; return its number."""

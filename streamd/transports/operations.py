@@ -81,6 +81,9 @@ class Operations:
         try:
             access = await self._gate.guard.look(request.headers.getlist("authorization"))
         except CallError as error:
+            self._gate.journal.refused(
+                "token", "" if request.client is None else request.client.host
+            )
             return json_response(401, {"error": error.message})
         if access.subject is not None and access.admin:
             return await self._metrics(request)
@@ -115,7 +118,7 @@ class _AtTheAdminDoor:
         if refusal is None:
             await self._app(scope, receive, send)
         else:
-            response = json_response(refusal.status, {"error": refusal.reason})
+            response = json_response(refusal.status, {"error": refusal.message})
             await response(scope, receive, send)
 
 

@@ -194,6 +194,7 @@ class WebSocket(asyncio.Protocol):
             elif isinstance(event, Request):
                 self._shake_hands(event)
         if parser.handshake_exc is not None and parser.writes == [SEND_EOF]:
+            self._gate.journal.refused("handshake", self._address)
             self._transport.write(BAD_REQUEST)
         self._flush()
 
@@ -210,7 +211,9 @@ class WebSocket(asyncio.Protocol):
     def _shake_hands(self, request: Request) -> None:
         server = self._parser
         assert isinstance(server, ServerProtocol)
-        shaken = shake_hands(server, request, self._gate, self._admit)
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        address = self._gate.proxies.find(self._address, forwarded)
+        shaken = shake_hands(server, request, self._gate, address, self._admit)
         self._flush()
         if not shaken:
             return
@@ -227,10 +230,8 @@ class WebSocket(asyncio.Protocol):
         self._session = self._gate.worker.session(self._outbox, self._set_reading, self.close)
         self._session.take_header(request.headers.get_all("Authorization"))
 
-    def _admit(self, request: Request) -> Refusal | None:
+    def _admit(self, address: str) -> Refusal | None:
         """Count the connection for whom a trusted proxy came, or say why that one may have no more."""
-        forwarded = request.headers.get_all("X-Forwarded-For")
-        address = self._gate.proxies.find(self._address, forwarded)
         if address == self._address:
             return None
         refusal = self._gate.census.claim(address)

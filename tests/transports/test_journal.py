@@ -2,13 +2,26 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 import streamd.transports.journal
 from streamd.server import RunningServer
-from tests.harness import CLOSE, TEXT, Peer, call, frame, running, until, websocket
+from tests.harness import (
+    CLOSE,
+    TEXT,
+    Peer,
+    call,
+    frame,
+    get,
+    post,
+    running,
+    until,
+    upgrade,
+    websocket,
+)
 from tests.test_metrics import counted
 
 
@@ -81,7 +94,7 @@ async def test_it_is_counted_by_the_code_of_who_said_goodbye_first(sent: bytes, 
         assert sum(n for name, n in counts(server).items() if "disconnects" in name) == 1
 
 
-async def test_who_gets_no_websocket_is_neither_counted_nor_told_of(
+async def test_who_gets_no_websocket_is_counted_and_told_of_as_refused_alone(
     lines: pytest.LogCaptureFixture,
 ) -> None:
     async with running() as server:
@@ -92,6 +105,85 @@ async def test_who_gets_no_websocket_is_neither_counted_nor_told_of(
         assert found["streamd_connects_total"] == found["streamd_connections"] == 0
         assert found["streamd_received_bytes_total"] > 0
     assert not told(lines, "disconnected")
+    (line,) = told(lines, "refused")
+    assert (line["reason"], line["address"]) == ("host", "127.0.0.1")
+
+
+SECRET = "0123456789abcdef0123456789abcdef"
+CALL = call("ping")
+RATES = {"calls_per_second": 0.001, "burst": 1_000, "refusals": 1}
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "options", "said"),
+    [
+        ("connections", 503, {"connections": 1}, [get(), b""]),
+        ("address_connections", 429, {"address_connections": 1}, [get(), b""]),
+        ("connects_per_second", 429, {"connects_per_second": 0.001, "burst": 1_000}, [get(), b""]),
+        ("host", 421, {}, [get().replace(b"localhost", b"evil")]),
+        ("host", 421, {}, [upgrade(host="Host: evil")]),
+        ("origin", 403, {}, [upgrade("Origin: https://evil.example")]),
+        ("origin", 403, {}, [post(CALL, "Origin: null")]),
+        ("token", 401, {"token_secret": SECRET}, [post(CALL)]),
+        ("token", 401, {"token_secret": SECRET}, [post(CALL, "Authorization: Bearer no")]),
+        ("refusals", 429, RATES, [post(CALL)] * 4),
+        ("path", 404, {}, [upgrade(path="/elsewhere")]),
+        ("handshake", 400, {}, [upgrade().replace(b"Version: 13", b"Version: 7")]),
+        ("handshake", 400, {}, [upgrade().replace(b"Sec-WebSocket-Key", b"X-Key")]),
+        ("header_bytes", 431, {"header_bytes": 1_024}, [get("/", f"X: {'x' * 2_000}")]),
+        ("header_deadline", 408, {"header_deadline": 0.1}, [b"GET / HTTP/1.1\r\n"]),
+        ("message_bytes", 413, {"message_bytes": 1_024}, [post(b"x" * 1_025)]),
+        ("http", 400, {}, [b"what is that?\r\n\r\n"]),
+    ],
+)
+async def test_who_is_refused_is_counted_once_by_the_reason(
+    lines: pytest.LogCaptureFixture,
+    reason: str,
+    status: int,
+    options: dict[str, Any],
+    said: list[bytes],
+) -> None:
+    async with running(**options) as server, AsyncExitStack() as stack:
+        for request in said:
+            peer = await stack.enter_async_context(Peer.connect(server))
+            await peer.send(request)
+            response = await peer.response()
+        assert response.status == status
+        found = {
+            name.partition("/")[2]: number
+            for name, number in counts(server).items()
+            if name.startswith("streamd_refused_total/") and number
+        }
+        assert found == {reason: 1}
+    (line,) = told(lines, "refused")
+    assert (line["reason"], line["address"]) == (reason, "127.0.0.1")
+
+
+async def test_who_is_cut_without_an_answer_is_counted_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamd.transports.http_protocol._TURNED_AWAY", 0)
+    async with running(connections=1) as server, Peer.connect(server) as peer:
+        await peer.send(get())
+        await peer.response()
+        async with Peer.connect(server) as other:
+            assert await other.rest() == b""
+        assert counts(server)["streamd_refused_total/connections"] == 1
+
+
+async def test_a_refused_peer_behind_a_proxy_is_told_of_by_its_own_address(
+    lines: pytest.LogCaptureFixture,
+) -> None:
+    theirs = "X-Forwarded-For: 203.0.113.7"
+    async with running(trusted_proxy="127.0.0.1") as server:
+        for request in (
+            upgrade("Origin: https://evil.example", theirs),
+            post(CALL, "Origin: null", theirs),
+        ):
+            async with Peer.connect(server) as peer:
+                await peer.send(request)
+                await peer.response()
+    assert [line["address"] for line in told(lines, "refused")] == ["203.0.113.7"] * 2
 
 
 async def test_of_a_storm_a_few_lines_are_written_and_one_for_the_rest(

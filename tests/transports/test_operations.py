@@ -202,5 +202,5 @@ async def test_no_value_of_a_user_is_in_the_metrics(server: RunningServer) -> No
     }
     assert ("method", "other") in labels
     assert {name for name, _ in labels} == {
-        *("code", "le", "method", "operation", "outcome", "python", "version"),
+        *("code", "le", "method", "operation", "outcome", "python", "reason", "version"),
     }
