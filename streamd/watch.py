@@ -36,6 +36,8 @@ class Watch:
         """When the look began that has not shown yet that the tail is where the store is."""
         self.ready = False
         """Whether it can serve: the store answers, and the tail moves."""
+        self.trouble: str | None = None
+        """What keeps it from serving, as the last look showed, in a sentence for everybody."""
 
     @property
     def alive(self) -> bool:
@@ -78,7 +80,7 @@ class Watch:
             logger.warning("not ready: %s", trouble)
         elif trouble is None and not self.ready:
             logger.info("ready")
-        self.ready = trouble is None
+        self.ready, self.trouble = trouble is None, trouble
         self.measure()
 
     # What is measured by the clock.

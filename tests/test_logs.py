@@ -42,6 +42,7 @@ def set_up() -> Iterator[SetUp]:
     loggers = [root, *map(logging.getLogger, ("streamd", "streamd.websocket.parser"))]
     levels = [logger.level for logger in loggers]
     before: list[logging.Handler] = []
+    hook = sys.excepthook
 
     def set_up(*arguments: str) -> None:
         before.extend(root.handlers)
@@ -50,12 +51,21 @@ def set_up() -> Iterator[SetUp]:
 
     yield set_up
     root.handlers[:] = before or root.handlers
+    sys.excepthook = hook
+    logging.captureWarnings(capture=False)
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
 
 
 def lines(text: str) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in text.splitlines()]
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what was logged, when it is written."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    return capsys.readouterr().err
 
 
 def test_json(set_up: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +79,7 @@ def test_json(set_up: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
         raise ZeroDivisionError
     except ZeroDivisionError:
         logger.exception("a defect")
-    one, two, three = lines(capsys.readouterr().err)
+    one, two, three = lines(written(capsys))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", one.pop("time"))
     assert one == {
         "level": "info",
@@ -88,9 +98,9 @@ def test_text(set_up: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
     set_up("warning", "text")
     logging.getLogger("streamd.peers").info("not at this level")
     logging.getLogger("streamd.peers").warning("slow reader", extra={"connection": 7})
-    said = capsys.readouterr().err
+    said = written(capsys)
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[warning *\] slow reader +\[streamd\.peers\] connection=7\n",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4} \[warning *\] slow reader +\[streamd\.peers\] connection=7\n",
         said,
     )
 
@@ -98,7 +108,95 @@ def test_text(set_up: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_a_terminal_it_is_json(set_up: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
     set_up()
     logging.getLogger("streamd").warning("hello")
-    assert lines(capsys.readouterr().err)[0]["message"] == "hello"
+    assert lines(written(capsys))[0]["message"] == "hello"
+
+
+ODD = "a\nb\r\x1b[2J\u2028\ud800"
+
+
+def test_whatever_a_message_has_in_it_it_is_one_line(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up("info", "text")
+    logging.getLogger("streamd").info("%s", ODD, extra={"address": ODD})
+    (line,) = written(capsys).splitlines()
+    assert r"a\nb\r\x1b[2J\u2028\ud800 " in line
+    assert line.isprintable()
+
+
+def test_whatever_is_beside_a_message_it_is_json(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up("info", "json")
+    logging.getLogger("streamd").info("%s", ODD, extra={"address": ODD, "code": 1 << 70})
+    (line,) = written(capsys).rstrip("\n").split("\n")
+    told = orjson.loads(line)
+    assert told["message"] == told["address"] == ODD.replace("\ud800", "?")
+
+
+def test_warnings_and_uncaught_errors_are_lines_as_others(set_up: SetUp) -> None:
+    code = """
+import warnings
+from streamd.logs import set_up_logs
+set_up_logs("info", "json")
+warnings.warn("old")
+raise ValueError("whatever")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=DEADLINE, text=True
+    )
+    assert done.returncode == 1
+    one, two = lines(done.stderr)
+    assert (one["level"], one["logger"]) == ("warning", "py.warnings")
+    assert (two["level"], two["message"]) == ("critical", "uncaught")
+    assert two["exception"].endswith("ValueError: whatever")
+
+
+@pytest.mark.parametrize("reader", ["stalled", "gone"])
+def test_a_log_that_nobody_reads_stops_nobody(reader: str) -> None:
+    code = """
+import logging, sys
+from streamd.logs import set_up_logs
+set_up_logs("info", "json")
+for number in range(20_000):
+    logging.getLogger("streamd").info("line %d", number)
+print("done", flush=True)
+"""
+    ours, theirs = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=theirs, stdout=subprocess.PIPE
+    ) as process:
+        os.close(theirs)
+        if reader == "gone":
+            os.close(ours)
+        assert process.stdout is not None
+        assert process.stdout.read() == b"done\n"
+        assert process.wait(DEADLINE) == 0
+    if reader == "stalled":
+        os.close(ours)
+
+
+def test_how_many_lines_were_too_many_is_told() -> None:
+    code = """
+import logging, sys
+from streamd import logs
+logs._WAITING = 5
+logs.set_up_logs("info", "json")
+for number in range(20_000):
+    logging.getLogger("streamd").info("line %d", number)
+logging.getLogger().handlers[0].flush()
+logging.getLogger("streamd").info("last")
+"""
+    ours, theirs = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", code], stderr=theirs) as process:
+        os.close(theirs)
+        with open(ours, encoding="utf-8") as pipe:
+            told = lines(pipe.read())
+        assert process.wait(DEADLINE) == 0
+    missing = [each["message"] for each in told if each["logger"] == "streamd.logs"]
+    lost = sum(int(message.rpartition(" ")[2]) for message in missing)
+    assert lost
+    assert len(told) - len(missing) + lost == 20_001
 
 
 @pytest.mark.parametrize("form", ["auto", "json"])

@@ -63,8 +63,10 @@ class Operations:
     async def _ready(self, request: Request) -> Response:
         if self._gate.ready:
             return json_response(200, {"status": "ready"})
-        status = "draining" if self._gate.draining else "not ready"
-        return json_response(503, {"status": status})
+        if self._gate.draining:
+            return json_response(503, {"status": "draining"})
+        trouble = self._gate.worker.watch.trouble or "it has not started yet, or has ended"
+        return json_response(503, {"status": "not ready", "reason": trouble})
 
     async def _metrics(self, request: Request) -> Response:
         worker = self._gate.worker

@@ -79,7 +79,10 @@ async def test_a_server_whose_tail_has_ended_is_not_live(
     await until(lambda: not worker.ready)
     response = await ask(server, "/health/live")
     assert (response.status, response.json) == (503, {"status": "not live"})
-    assert (await ask(server.admin, "/health/ready")).json == {"status": "not ready"}
+    assert (await ask(server.admin, "/health/ready")).json == {
+        "status": "not ready",
+        "reason": "the tail has ended",
+    }
 
 
 # Who gets metrics.
