@@ -27,7 +27,9 @@ __all__ = ["Operations", "admin_app", "json_response"]
 
 _JSON = "application/json"
 _NO_STORE = {"Cache-Control": "no-store"}
-_PASSED_ON = ("forwarded", "x-forwarded-for")
+_PASSED_ON = (
+    "forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip",
+)  # fmt: skip
 """Headers of a request that a proxy has passed on: whose it is, its address does not tell."""
 
 

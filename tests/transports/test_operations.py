@@ -102,7 +102,17 @@ async def test_metrics_on_a_loopback_port() -> None:
         assert response.headers["content-type"].startswith("application/openmetrics-text")
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For: 203.0.113.7", "Forwarded: for=203.0.113.7"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X-Forwarded-For: 203.0.113.7",
+        "Forwarded: for=203.0.113.7",
+        "Via: 1.1 proxy",
+        "X-Real-IP: 203.0.113.7",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: feed.example.org",
+    ],
+)
 async def test_what_a_proxy_passes_on_gets_no_metrics(header: str) -> None:
     async with running() as server:
         response = await ask(server, "/metrics", header)
