@@ -85,6 +85,31 @@ async def test_many_small_frames_of_one_peer_leave_others_their_turns(
     assert answered == ["one", "many"]
 
 
+async def test_who_brings_much_stands_behind_who_brings_little(
+    server: RunningServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = server.application.gate
+    assert gate is not None
+    fed: list[WebSocket] = []
+    bite = WebSocket._bite
+
+    def noting(self: WebSocket, data: bytes) -> None:
+        fed.append(self)
+        bite(self, data)
+
+    async with websocket(server) as other:
+        for each in (peer, other):
+            assert await each.call("ping") == "pong", "neither is new"
+        monkeypatch.setattr(WebSocket, "_bite", noting)
+        much, little = gate.keepalive
+        gate.turns.spend(1)
+        much.data_received(frame(PING, b"") * 1_000)
+        little.data_received(frame(PING, b""))
+        assert fed == [], "both wait"
+        await until(lambda: len(fed) == 3)
+    assert fed == [little, much, much]
+
+
 async def test_a_defect_ends_the_connection_though_its_bytes_waited_for_their_turn(
     server: RunningServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
