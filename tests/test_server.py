@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -320,10 +321,14 @@ def output(process: Process) -> tuple[int, str]:
 
 def limited(files: int, *options: str) -> subprocess.Popen[str]:
     """Run `streamd serve` where only so many files may be open."""
+    return python_limited(files, "-m", "streamd", "serve", "--port", "0", *options)
+
+
+def python_limited(files: int, *words: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if "STREAMD" not in name}
-    command = [sys.executable, "-m", "streamd", "serve", "--port", "0", *options]
     return subprocess.Popen(
-        ["sh", "-c", f'ulimit -n {files} && exec "$0" "$@"', *command],
+        ["sh", "-c", f'ulimit -n {files} && exec "$0" "$@"', sys.executable, *words],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -359,6 +364,40 @@ async def test_where_few_files_may_be_open_connections_are_few(options: tuple[st
             process.kill()
     assert process.returncode == 0
     assert errors.count("there can be only 100 connections") == (0 if options else 1)
+
+
+PROGRAM = """
+import asyncio, sys, streamd, uvloop
+
+async def main():
+    async with streamd.run_server(store="memory:", drain=1) as server:
+        print(server.port, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+with asyncio.Runner(loop_factory={loop}.new_event_loop) as runner:
+    runner.run(main())
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_more_connections_at_once_than_files_may_be_open_cost_nothing(loop: str) -> None:
+    with python_limited(300, "-c", PROGRAM.format(loop=loop)) as process:
+        try:
+            assert process.stdout is not None
+            port = int(await asyncio.to_thread(process.stdout.readline))
+            async with websocket(Address("127.0.0.1", port)) as peer:
+                for _ in range(2):
+                    with contextlib.ExitStack() as stack:
+                        for _ in range(600):
+                            sock = stack.enter_context(socket.socket())
+                            sock.setblocking(False)
+                            sock.connect_ex(("127.0.0.1", port))
+                        assert await peer.call("ping") == "pong"
+                assert await peer.call("ping") == "pong"
+            said, errors = process.communicate("", timeout=DEADLINE)
+        finally:
+            process.kill()
+    assert (process.returncode, said, errors) == (0, "", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
