@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from streamd.cursor import Chain
+from streamd.errors import StoreUnavailable
 from streamd.limits import Limits
 from streamd.log import Run
 from streamd.stores.base import Stream
@@ -212,6 +213,16 @@ async def test_a_subscribe_that_fails_uses_up_a_number_and_no_room() -> None:
         assert answer["subscription"] == 2
         error = await client.fail("subscribe")
         assert error["data"] == {"limit": "subscriptions", "max": 1, "got": 2}
+
+
+async def test_a_subscribe_that_the_store_fails_takes_no_room() -> None:
+    store = ScriptedStore(Chain("aaaaaaaa"), [])
+    async with serving(store, subscriptions=1) as worker:
+        client = Client(worker)
+        store.failures.append(StoreUnavailable())
+        error = await client.fail("subscribe", {"after": "start"})
+        assert error["code"] == -32011
+        assert (await client.call("subscribe", {"after": "start"}))["subscription"] == 2
 
 
 async def test_a_subscription_that_is_ended_before_its_answer_stays_ended() -> None:

@@ -168,6 +168,7 @@ async def test_an_address_that_is_made_up_helps_nobody() -> None:
     async with running(address_connections=1) as server, websocket(server):
         for number in range(50):
             await refused(server, upgrade(f"X-Forwarded-For: 203.0.113.{number}"), 429)
+            await refused(server, upgrade(f"Forwarded: for=203.0.113.{number}"), 429)
 
 
 async def test_behind_a_proxy_those_it_comes_for_are_counted() -> None:

@@ -307,8 +307,10 @@ async def test_any_byte_is_life(hasty: RunningServer) -> None:
         assert (await peer.message())["result"] == "pong"
 
 
-async def test_vanished_peer_is_cut(hasty: RunningServer) -> None:
+@pytest.mark.parametrize("said", [b"", frame(TEXT, PONG_CALL)[:-1]], ids=["", "half a frame"])
+async def test_vanished_peer_is_cut(hasty: RunningServer, said: bytes) -> None:
     async with websocket(hasty) as peer:
+        await peer.send(said)
         assert await peer.close_code() == 4008
 
 
@@ -330,6 +332,20 @@ async def test_peer_that_stops_reading_is_cut_and_disturbs_nobody(hasty: Running
         received = await peer.rest()
         assert len(received) < 1_000_000
     await assert_serves(hasty)
+
+
+async def test_what_a_reader_that_has_stopped_does_not_take_is_not_kept_for_it(
+    server: RunningServer,
+) -> None:
+    keepalive = server.application.gate.keepalive  # type: ignore[union-attr]  # it runs
+    async with websocket(server, receive_buffer=4096) as peer:
+        (connection,) = keepalive
+        await peer.call("subscribe", {"backfill": 0})
+        await produce(server, range(600))
+        assert connection._outbox.paused
+        assert connection._transport.get_write_buffer_size() < 500_000
+        connection.cut()
+        assert connection._transport.is_closing(), "no goodbye would get through"
 
 
 @with_and_without_compression
