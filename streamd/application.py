@@ -22,6 +22,7 @@ from streamd.transports.gate import Gate
 from streamd.transports.http import http_app
 from streamd.transports.operations import Operations, admin_app
 from streamd.transports.pages import read_pages
+from streamd.transports.tls import Certificate
 from streamd.worker import Worker
 
 __all__ = ["Application"]
@@ -56,6 +57,8 @@ class Application:
         """Why it did not open."""
         self.gate: Gate | None = None
         self._http: ASGIApp | None = None
+        self._certificate: Certificate | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or live through one lifespan (ASGI 3.0)."""
@@ -80,6 +83,7 @@ class Application:
             await send({"type": "lifespan.startup.failed", "message": message})
             return
         state["gate"] = self.gate
+        state["certificate"] = self._certificate
         self._mind_supervisor()
         async with rare_collections() if self._alone else contextlib.nullcontext():
             await send({"type": "lifespan.startup.complete"})
@@ -102,6 +106,12 @@ class Application:
                 signal.raise_signal(signal.SIGTERM)
 
             loop.add_reader(supervisor.sentinel, stop)
+            loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+    def reload(self) -> None:
+        """Look at once whether the certificate was renewed."""
+        if self._certificate is not None:
+            self._certificate.hurry()
 
     async def open(self) -> None:
         """Open the store and begin to serve; raise StartupError."""
@@ -109,6 +119,7 @@ class Application:
         door, proxies = self.settings.to_door(), self.settings.to_proxies()
         pages = await asyncio.to_thread(read_pages, dashboard=self.settings.dashboard)
         guard = await asyncio.to_thread(self.settings.to_guard, stream)
+        self._certificate = await asyncio.to_thread(self.settings.to_certificate)
         ledger = self._ledger or OwnLedger()
         worker = Worker(self._make_store(stream), stream, guard, cells=ledger.take())
         await worker.open()
@@ -119,6 +130,8 @@ class Application:
         app = admin_app(operations, self.settings.to_admin_door())
         self._admin_port = AdminPort(app, self.gate)
         await self._admin_port.open(self._admin_sockets)
+        if self._certificate is not None:
+            self._watching = asyncio.create_task(self._certificate.watch(), name="certificate")
 
     def _make_store(self, stream: Stream) -> Store:
         make = self.settings.store
@@ -136,6 +149,9 @@ class Application:
         """End everything; idempotent."""
         if self.gate is None:
             return
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         await self.gate.aclose()
         if self._admin_port is not None:
             await self._admin_port.aclose()

@@ -42,7 +42,7 @@ from streamd.rules import RIGHTS, AccessRules
 from streamd.stores.base import Stream
 from streamd.transports.door import Door, is_loopback
 from streamd.transports.proxies import Proxies
-from streamd.transports.tls import check_certificate
+from streamd.transports.tls import Certificate
 from streamd.units import read_duration, read_size
 
 __all__ = ["LIMITS", "PREFIX", "Settings", "load_settings", "must_be", "without_secrets"]
@@ -53,7 +53,7 @@ PREFIX = "STREAMD_"
 _NOT_OURS = ("STREAMD_TEST_", "STREAMD_URL")
 """What names in the environment begin with that mean something to tests and to clients."""
 
-_TOKENS = ("STREAMD_TOKEN", "STREAMD_TOKEN_FILE")
+_CLIENTS = ("STREAMD_TOKEN", "STREAMD_TOKEN_FILE", "STREAMD_CA_FILE")
 """Names in the environment that mean something to clients."""
 
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -267,6 +267,10 @@ class Settings(_LimitSettings):
         """Whether TLS is spoken."""
         return self.tls_cert is not None
 
+    def to_certificate(self) -> Certificate | None:
+        """Return what the server shows its peers, if TLS is spoken; raise StartupError."""
+        return None if self.tls_cert is None else Certificate(self.tls_cert, self.tls_key)
+
     @property
     def store_name(self) -> str:
         """What the store is called where people see it: no secret is in it."""
@@ -298,10 +302,9 @@ class Settings(_LimitSettings):
             )
 
     def _check_tls(self) -> None:
-        if self.tls_cert is not None:
-            check_certificate(self.tls_cert, self.tls_key)
-        elif self.tls_key is not None:
+        if self.tls_key is not None and self.tls_cert is None:
             raise StartupError("tls_key is given without a certificate: name it with --tls-cert")
+        self.to_certificate()
 
     def _check_shared(self) -> None:
         if not isinstance(self.store, str):
@@ -356,7 +359,7 @@ def _strangers(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each name that looks like a setting's and is none."""
     for name in environment:
         setting = name.upper().removeprefix(PREFIX)
-        others = name.upper().startswith(_NOT_OURS) or name.upper() in _TOKENS
+        others = name.upper().startswith(_NOT_OURS) or name.upper() in _CLIENTS
         if setting == name.upper() or others:
             continue
         if setting.lower() not in Settings.model_fields:

@@ -65,7 +65,9 @@ class Limits:
     token_bytes: int = _limit(8 * KIB, "a token, in bytes")
     authenticate_deadline: float = _limit(10.0, "seconds until a token must come, if one is needed")
     header_bytes: int = _limit(16 * KIB, "the header of one HTTP request, in bytes")
-    header_deadline: float = _limit(10.0, "seconds until a header must be complete")
+    header_deadline: float = _limit(
+        10.0, "seconds until a header must be complete, and before it the handshake of TLS"
+    )
     store_deadline: float = _limit(5.0, "seconds that a call waits for the store")
     insert_id_lifetime: float = _limit(600.0, "seconds that an insert id is remembered")
 

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import math
 import multiprocessing
+import os
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ from streamd.options import Options
 from streamd.systemd import Systemd
 from streamd.transports import kernel
 from streamd.transports.http_protocol import HttpProtocol
+from streamd.transports.tls_protocol import TlsProtocol
 from streamd.transports.websocket import WebSocket
 
 __all__ = ["RunningServer", "log_start", "run_server", "serve", "serve_settings"]
@@ -114,16 +116,23 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in _STOPPING:
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         try:
             yield
         finally:
-            for number in _STOPPING:
+            for number in (*_STOPPING, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
     def _on_signal(self, number: int) -> None:
         if self.should_exit and number == signal.SIGINT:
             self.force_exit = True
         self.stop()
+
+    def _on_hangup(self) -> None:
+        if _on_terminal():
+            self.stop()
+        else:
+            self.config.loaded_app.reload()
 
 
 class _Config(uvicorn.Config):
@@ -133,15 +142,13 @@ class _Config(uvicorn.Config):
         limits = application.settings.limits
         super().__init__(
             application,
-            http=HttpProtocol,
+            http=TlsProtocol if application.settings.secure else HttpProtocol,
             ws=WebSocket,
             lifespan="on",
             interface="asgi3",
             server_header=False,
             proxy_headers=False,
             workers=application.settings.workers,
-            ssl_certfile=application.settings.tls_cert,
-            ssl_keyfile=application.settings.tls_key,
             backlog=_AT_ONCE,
             timeout_keep_alive=math.ceil(limits.header_deadline),
             # A backstop: the gate ends everything when its time is over.
@@ -166,10 +173,25 @@ class _Supervisor(Multiprocess):
         super().keep_subprocess_alive()
         self._systemd.alive()
 
+    def handle_hup(self) -> None:
+        """Let all workers look whether the certificate was renewed; uvicorn would start them anew."""
+        if _on_terminal():
+            self.should_exit.set()
+            return
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                if process.pid is not None:
+                    os.kill(process.pid, signal.SIGHUP)
+
     def terminate_all(self) -> None:
         """Let all workers stop."""
         self._systemd.stopping()
         super().terminate_all()
+
+
+def _on_terminal() -> bool:
+    """Whether SIGHUP says that the terminal has gone; a service is told by it to read anew."""
+    return sys.stderr.isatty()
 
 
 # In the foreground.

@@ -68,7 +68,7 @@ TECHNOLOGIES = {
     "socket": ("transports", "address", "application", "server", "systemd"),
     "sqlalchemy": ("stores.sql",),
     "sqlite3": ("stores.sql",),
-    "ssl": ("transports", "server"),
+    "ssl": ("transports", "commands"),
     "starlette": ("transports", "application"),
     "structlog": ("logs",),
     "streamd_client": ("commands",),

@@ -203,7 +203,7 @@ def test_unknown_names_are_errors_in_the_environment(monkeypatch: pytest.MonkeyP
         load_settings()
 
 
-@pytest.mark.parametrize("name", ["STREAMD_TEST_EVENTS", "STREAMD_URL", "PATH"])
+@pytest.mark.parametrize("name", ["STREAMD_TEST_EVENTS", "STREAMD_URL", "STREAMD_CA_FILE", "PATH"])
 def test_names_of_others_are_not(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "x")
     load_settings()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXIT_CODES",
+    "CaFile",
     "Entries",
     "FilterWords",
     "TokenFile",
@@ -59,6 +60,16 @@ TokenFile = Annotated[
         metavar="FILE",
         envvar="STREAMD_TOKEN_FILE",
         help="File with the token; it is read again when the token has expired.",
+    ),
+]
+
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-file",
+        metavar="FILE",
+        envvar="STREAMD_CA_FILE",
+        help="Certificates (PEM) to trust in place of the system's, for wss and https.",
     ),
 ]
 

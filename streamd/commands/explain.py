@@ -11,6 +11,7 @@ from rich.text import Text
 from streamd_client import Explanation, KeyVerdict
 
 from streamd.commands.arguments import (
+    CaFile,
     FilterWords,
     TokenFile,
     TokenText,
@@ -43,6 +44,7 @@ def explain(
     url: Url = DEFAULT_URL,
     token: TokenText = None,
     token_file: TokenFile = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Tell key by key why an entry, or an event, does or does not match a filter.
 
@@ -51,7 +53,7 @@ def explain(
     """
     if (cursor is None) is (event is None):
         raise typer.BadParameter("give --cursor or --event, one of them")
-    server = Server(url, read_token(token, token_file))
+    server = Server(url, read_token(token, token_file), ca_file)
     run(_explain(server, read_filter(words), cursor, _read_event(event)))
 
 

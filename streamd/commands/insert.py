@@ -10,7 +10,7 @@ import orjson
 import typer
 from streamd_client import CallTimeout, Info, StreamdError, UnknownOutcome
 
-from streamd.commands.arguments import TokenFile, TokenText, Url, read_token
+from streamd.commands.arguments import CaFile, TokenFile, TokenText, Url, read_token
 from streamd.commands.lines import Lines, bytes_left, read_chunks
 from streamd.commands.loading import Loader, Tally, check_event
 from streamd.commands.output import Stdout
@@ -44,6 +44,7 @@ def insert(
     url: Url = DEFAULT_URL,
     token: TokenText = None,
     token_file: TokenFile = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Insert an event, or each line of the standard input (NDJSON).
 
@@ -56,7 +57,7 @@ def insert(
     name = secrets.token_hex(8) if id is None else id
     if event is None and sys.stdin is not None and sys.stdin.isatty():
         raise typer.BadParameter("give an event, or NDJSON on the standard input")
-    server = Server(url, read_token(token, token_file))
+    server = Server(url, read_token(token, token_file), ca_file)
     if event is None or event == "-":
         run(_insert_lines(server, name))
     else:

@@ -6,6 +6,7 @@ import typer
 from streamd_client import Client
 
 from streamd.commands.arguments import (
+    CaFile,
     Entries,
     FilterWords,
     TokenFile,
@@ -38,6 +39,7 @@ def items(
     url: Url = DEFAULT_URL,
     token: TokenText = None,
     token_file: TokenFile = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Show the newest events that match a filter, the newest first.
 
@@ -46,7 +48,7 @@ def items(
     """
     if end < start:
         raise typer.BadParameter("--end lies before --start")
-    server = Server(url, read_token(token, token_file))
+    server = Server(url, read_token(token, token_file), ca_file)
     run(_items(server, read_filter(words), start, end, entries=entries))
 
 

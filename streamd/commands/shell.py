@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import signal
+import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
@@ -35,6 +37,7 @@ class Server(NamedTuple):
 
     url: str
     token: Token | None = None
+    ca_file: Path | None = None
 
 
 class _NoServer(Exception):
@@ -99,9 +102,20 @@ async def open_client(server: Server) -> AsyncIterator[tuple[Client, Info]]:
 
     try:
         # What is too long for the server we tell by lines: the client need not know.
-        client = connect(server.url, backoff=wait_before, message_bytes=None, token=server.token)
+        client = connect(
+            server.url,
+            backoff=wait_before,
+            message_bytes=None,
+            token=server.token,
+            ca_file=server.ca_file,
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    except OSError as error:
+        reason = "there is none" if isinstance(error, ssl.SSLError) else error.strerror
+        raise typer.BadParameter(
+            f"the certificates in {server.ca_file} can't be read: {reason}"
+        ) from None
     async with client:
         try:
             info = await _greet(client, failed, server.url)
@@ -123,6 +137,11 @@ async def _greet(client: Client, failed: asyncio.Event, url: str) -> Info:
             return await client.info(timeout=0)  # says what is wrong
         return await greeting
     except CallTimeout as error:
+        if untrusted := _untrusted(error.__cause__):
+            raise _NoServer(
+                f"the server at {url} is not to be trusted ({untrusted}): "
+                "name who signs its certificate with --ca-file"
+            ) from None
         raise _NoServer(
             f"no server answers at {url}{_why(error.__cause__)}: "
             "start one with `streamd serve`, or name another with --url"
@@ -137,3 +156,9 @@ def _why(reason: BaseException | None) -> str:
     if not isinstance(reason, ConnectionLost):
         return ""
     return "" if isinstance(reason.__cause__, ConnectionRefusedError) else f" ({reason.reason})"
+
+
+def _untrusted(reason: BaseException | None) -> str:
+    """Return what is wrong with the server's certificate, if it is that."""
+    cause = reason and reason.__cause__
+    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else ""

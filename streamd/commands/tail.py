@@ -9,6 +9,7 @@ import typer
 from streamd_client import Feed, FeedState, PlaceLost
 
 from streamd.commands.arguments import (
+    CaFile,
     Entries,
     FilterWords,
     TokenFile,
@@ -53,6 +54,7 @@ def tail(
     url: Url = DEFAULT_URL,
     token: TokenText = None,
     token_file: TokenFile = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Follow the events that match a filter, the oldest first, until interrupted.
 
@@ -64,7 +66,7 @@ def tail(
     At the end the place to go on from is told on the standard error, as --after CURSOR.
     """
     wanted = read_filter(words)
-    server = Server(url, read_token(token, token_file))
+    server = Server(url, read_token(token, token_file), ca_file)
     run(_tail(server, wanted, backfill, after, strict=strict, entries=entries))
 
 

@@ -20,7 +20,7 @@ class _AdminProtocol(HttpProtocol):
     def _enter(self, server_state: ServerState) -> None:
         """Stay out of the gate's set of connections."""
 
-    def _take_place(self) -> None:
+    def _take_place(self, address: str) -> None:
         """Come in, however many are there: operators are wanted then."""
 
     @property

@@ -66,7 +66,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._enter(server_state)
         self._address: str | None = None
         """Where the peer is that has taken a place; a WebSocket takes it over, and gives it back."""
-        self._turned_away = False
+        self._arrived = self._turned_away = False
+        self._refusal: Refusal | None = None
+        """Why it is not let in."""
         self._in_hand: RequestResponseCycle | None = None
         """The request that the application answers; `cycle` is the newest, which may wait for it."""
         self._deadline: asyncio.TimerHandle | None = None
@@ -89,6 +91,47 @@ class HttpProtocol(HttpToolsProtocol):
     def _comes_too_late(self) -> bool:
         return self._gate.draining
 
+    # Coming and going.
+
+    @property
+    def header_deadline(self) -> float:
+        """Seconds that a peer has for what must come before a request, and again for its header."""
+        return self._gate.limits.header_deadline
+
+    def arrive(self, transport: asyncio.Transport) -> bool:
+        """Take a place among all connections; tell whether the peer gets an answer, if only why there is none.
+
+        With TLS that comes before the handshake, and before the transport that `connection_made` gets.
+        """
+        self._arrived = True
+        census, journal = self._gate.census, self._gate.journal
+        address = address_of(transport)
+        if self._comes_too_late:
+            journal.refused("draining", address)
+            return False  # It was accepted just before the server stopped to.
+        self._refusal = self._take_place(address)
+        if self._refusal is None:
+            self._address = address
+        elif census.turned_away < _TURNED_AWAY:
+            census.turned_away += 1
+            self._turned_away = True
+        else:
+            journal.refused(self._refusal.reason, address)
+            return False
+        return True
+
+    def _take_place(self, address: str) -> Refusal | None:
+        return self._gate.census.enter(address)
+
+    def leave(self) -> None:
+        """Give the place back; idempotent."""
+        if self._address is not None:
+            self._gate.census.leave(self._address)
+            self._address = None
+        if self._turned_away:
+            self._gate.census.turned_away -= 1
+            self._turned_away = False
+
     # What the event loop tells.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -96,15 +139,13 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         # So `pause_writing` comes with the first bytes that are not taken; with 0, TLS would never resume.
         transport.set_write_buffer_limits(high=1, low=0)
-        if self._comes_too_late:
-            self._gate.journal.refused("draining", address_of(transport))
-            transport.abort()  # It was accepted just before the server stopped to.
-            return
-        refusal = self._take_place()
-        if refusal is None:
+        if not (self._arrived or self.arrive(transport)) or self._comes_too_late:
+            self._refusing = True
+            transport.abort()
+        elif self._refusal is None:
             self._begin_request()
         else:
-            self._turn_away(refusal)
+            self._refuse(self._refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
@@ -116,10 +157,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._in_hand.message_event.set()
         self.pipeline.clear()
         self._gate.keepalive.forget(self)
-        if self._address is not None:
-            self._gate.census.leave(self._address)
-        if self._turned_away:
-            self._gate.census.turned_away -= 1
+        self.leave()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -329,26 +367,6 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     # Refusing.
-
-    def _take_place(self) -> Refusal | None:
-        """Take a place among all connections, or say why there is none."""
-        address = address_of(self.transport)
-        refusal = self._gate.census.enter(address)
-        if refusal is None:
-            self._address = address
-        return refusal
-
-    def _turn_away(self, refusal: Refusal) -> None:
-        """Tell a peer why it is not let in, unless many are just being told."""
-        census = self._gate.census
-        if census.turned_away >= _TURNED_AWAY:
-            self._refusing = True
-            self._gate.journal.refused(refusal.reason, address_of(self.transport))
-            self.transport.abort()
-            return
-        census.turned_away += 1
-        self._turned_away = True
-        self._refuse(refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer the peer ourselves, for the last time; the application learns that it is gone."""

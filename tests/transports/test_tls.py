@@ -3,16 +3,16 @@
 import asyncio
 import logging
 import os
+import signal
 import ssl
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-import trustme
 from streamd_client import ClientStopped, connect
 from streamd_client.sync import Client as SyncClient
 
@@ -20,28 +20,10 @@ from streamd.address import Address
 from streamd.config import load_settings
 from streamd.errors import StartupError
 from streamd.server import RunningServer
-from tests.harness import DEADLINE, TEXT, Response, call, frame, get, post, running, until, upgrade
+from tests.commands.cli import Command
+from tests.harness import DEADLINE, TEXT, call, frame, get, post, running, until, upgrade
 from tests.promises.serving import free_port
-
-
-class Files(NamedTuple):
-    """A certificate for this machine's loopback addresses, its key, and who signed it."""
-
-    cert: Path
-    key: Path
-    both: Path
-    ca: Path
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"tls_cert": self.cert, "tls_key": self.key}
-
-    def context(self, **versions: ssl.TLSVersion) -> ssl.SSLContext:
-        """Return what a client trusts."""
-        context = ssl.create_default_context(cafile=self.ca)
-        for name, version in versions.items():
-            setattr(context, name, version)
-        return context
+from tests.transports.certificates import Files, exchange, make
 
 
 @pytest.fixture(scope="module")
@@ -49,38 +31,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return make(tmp_path_factory.mktemp("tls"))
 
 
-def make(folder: Path) -> Files:
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost", "127.0.0.1")
-    made = Files(folder / "cert.pem", folder / "key.pem", folder / "both.pem", folder / "ca.pem")
-    made.cert.write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
-    made.key.write_bytes(issued.private_key_pem.bytes())
-    made.both.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
-    made.ca.write_bytes(authority.cert_pem.bytes())
-    return made
-
-
 @pytest.fixture
 async def server(files: Files) -> AsyncIterator[RunningServer]:
     async with running(**files.options) as server:
         yield server
-
-
-async def exchange(server: Address, context: ssl.SSLContext, request: bytes) -> Response:
-    """Send a request, and read the answer up to its end."""
-    reader, writer = await asyncio.open_connection(server.host, server.port, ssl=context)
-    try:
-        async with asyncio.timeout(DEADLINE):
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            status, *lines = head.strip().split("\r\n")
-            headers = {k.lower(): v.strip() for k, v in (line.split(":", 1) for line in lines)}
-            body = await reader.readexactly(int(headers.get("content-length", "0")))
-            if headers.get("connection") == "close":
-                assert await reader.read() == b""
-        return Response(int(status.split()[1]), headers, body)
-    finally:
-        writer.transport.abort()
 
 
 async def test_http_and_websocket(server: RunningServer, files: Files) -> None:
@@ -106,22 +60,53 @@ async def test_the_python_clients(server: RunningServer, files: Files) -> None:
     assert [event["n"] for event in await asyncio.to_thread(over_http)] == [2, 1, 0]
 
 
-async def test_the_commands(server: RunningServer, files: Files) -> None:
-    async def run(**trust: str) -> tuple[int | None, bytes, bytes]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streamd", "insert", '{"user": 7}', "--url", server.ws_url),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **trust},
-        )
-        said, errors = await asyncio.wait_for(process.communicate(), DEADLINE)
-        return process.returncode, said, errors
+async def command(url: str, *words: str, **trust: str) -> tuple[int | None, bytes, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streamd", *words, "--url", url),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **trust, "COLUMNS": "200"},
+    )
+    said, errors = await asyncio.wait_for(process.communicate(), DEADLINE)
+    return process.returncode, said, errors.decode()
 
-    code, _, errors = await run(SSL_CERT_FILE=str(files.ca))
-    assert (code, errors) == (0, b"")
-    code, said, errors = await run()
+
+async def test_the_commands(server: RunningServer, files: Files) -> None:
+    url, ca = server.ws_url, str(files.ca)
+    for words, trust in (
+        (("insert", '{"user": 7}', "--ca-file", ca), {}),
+        (("items", "--ca-file", ca), {}),
+        (("explain", "--event", '{"user": 7}', "--ca-file", ca), {}),
+        (("items",), {"STREAMD_CA_FILE": ca}),
+        (("items",), {"SSL_CERT_FILE": ca}),
+    ):
+        code, said, errors = await command(url, *words, **trust)
+        assert (code, errors) == (0, ""), words
+        assert said
+    tail = await Command.start("tail", "--ca-file", ca, url=url)
+    assert await tail.line() == {"user": 7}
+    await tail.end(signal.SIGINT)
+
+
+async def test_the_commands_say_what_is_wrong(
+    server: RunningServer, files: Files, tmp_path: Path
+) -> None:
+    code, said, errors = await command(server.ws_url, "items")
     assert (code, said) == (1, b"")
-    assert b"certificate verify failed" in errors
+    assert "is not to be trusted (unable to get local issuer certificate)" in errors
+    assert "with --ca-file" in errors
+    code, _, errors = await command(server.ws_url.replace("wss", "ws"), "items")
+    assert code == 1
+    assert "if it speaks TLS, its URL begins with wss://" in errors
+    async with running() as plain:
+        code, _, errors = await command(plain.ws_url.replace("ws", "wss"), "items")
+    assert code == 1
+    assert "it speaks no TLS: its URL begins with ws://" in errors
+    for file, reason in ((tmp_path / "none", "No such file"), (files.key, "there is none")):
+        code, _, errors = await command(server.ws_url, "items", "--ca-file", str(file))
+        assert code == 2
+        assert reason in errors
+        assert "Traceback" not in errors
 
 
 async def test_who_does_not_know_the_issuer_does_not_talk(

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
+    InvalidMessage,
     InvalidStatus,
     InvalidURI,
 )
@@ -50,6 +51,9 @@ FINAL_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010}) | frozenset(range(
 
 PASSING_STATUS = frozenset({408, 425, 429})
 """HTTP statuses of the 4xx class that say "not now" instead of "no"."""
+
+NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+"""What OpenSSL, older and newer, says of bytes that are no TLS."""
 
 KEEPALIVE_ID = "keepalive"
 
@@ -129,15 +133,19 @@ async def open_socket(url: str, *, tls: ssl.SSLContext | None, compression: bool
             ping_interval=None,  # `Connection` looks after the link with calls of its own
         )
     except (OSError, InvalidHandshake) as exc:
-        raise _refusal(exc) from exc
+        raise _refusal(exc, secure=tls is not None) from exc
     return cast("Socket", socket)
 
 
-def _refusal(exc: Exception) -> StreamdError:
+def _refusal(exc: Exception, *, secure: bool) -> StreamdError:
     if isinstance(exc, InvalidStatus):
         status = exc.response.status_code
         if 400 <= status < 500 and status not in PASSING_STATUS:
             return HandshakeRefused(status, said(bytes(exc.response.body or b"")))
+    if not secure and isinstance(exc, InvalidMessage):
+        return Unreachable(f"{exc}; if it speaks TLS, its URL begins with wss://")
+    if isinstance(exc, ssl.SSLError) and exc.reason in NO_TLS:
+        return Unreachable("it speaks no TLS: its URL begins with ws://")
     return Unreachable(str(exc) or type(exc).__name__)
 
 

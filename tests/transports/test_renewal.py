@@ -1,0 +1,118 @@
+"""A certificate that is renewed while the server runs, by real connections."""
+
+import asyncio
+import logging
+import shutil
+import signal
+import ssl
+from pathlib import Path
+
+import pytest
+from streamd_client import FeedState, connect
+
+from streamd.address import Address
+from tests.harness import get, running, until
+from tests.promises.serving import Daemon, free_port
+from tests.transports.certificates import Files, exchange, make
+
+
+def put(source: Files, target: Files) -> None:
+    """Replace a pair by another, as renewing programs do: by new files."""
+    for name in ("cert", "key"):
+        new = getattr(target, name).with_suffix(".new")
+        shutil.copy(getattr(source, name), new)
+        new.replace(getattr(target, name))
+
+
+async def shows(server: Address, files: Files) -> bool:
+    """Tell whether a new connection is shown a certificate of these."""
+    try:
+        return (await exchange(server, files.context(), get("/health/live"))).status == 200
+    except ssl.SSLCertVerificationError:
+        return False
+
+
+async def until_shown(server: Address, files: Files) -> None:
+    async with asyncio.timeout(30):
+        while not await shows(server, files):
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Files:
+    (tmp_path / "old").mkdir()
+    return make(tmp_path / "old")
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Files:
+    (tmp_path / "new").mkdir()
+    return make(tmp_path / "new")
+
+
+async def test_a_renewed_certificate_counts_and_nobody_is_cut(
+    old: Files, new: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with running(**old.options) as server:
+        async with connect(server.ws_url, ca_file=old.ca) as client:
+            async with client.subscribe(user=7) as feed:
+                await client.insert({"user": 7, "n": 0})
+                assert (await anext(feed)).event["n"] == 0
+                put(new, old)
+                await until_shown(server, new)
+                await client.insert({"user": 7, "n": 1})
+                assert (await anext(feed)).event["n"] == 1
+                assert (feed.state, len(server.application.gate.keepalive)) == (FeedState.LIVE, 1)
+    assert [each.message for each in caplog.records if each.name == "streamd.tls"] == [
+        "the certificate was renewed"
+    ]
+
+
+async def test_a_pair_that_will_not_do_leaves_the_one_before(
+    old: Files, new: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(**old.options) as server:
+        shutil.copy(new.cert, old.cert)  # The key is still the old one.
+        await until(lambda: caplog.records)
+        assert await shows(server, old)
+        server.application.reload()
+        server.application.reload()
+        old.key.write_text("-----BEGIN PRIVATE KEY-----\nhalf")
+        await until(lambda: len(caplog.records) == 2)
+        assert await shows(server, old)
+        shutil.copy(new.key, old.key)
+        server.application.reload()
+        await until_shown(server, new)
+    first, second = (each.message for each in caplog.records if each.levelno == logging.WARNING)
+    assert first.startswith("the certificate before stays, the renewed one will not do: tls_key: ")
+    assert second.endswith("are not a certificate and its key (PEM)")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_sighup_lets_every_worker_look_at_once(old: Files, new: Files, workers: int) -> None:
+    words = ("--tls-cert", str(old.cert), "--tls-key", str(old.key), "--workers", str(workers))
+    server = Daemon(free_port(), words, str(old.cert.parent))
+    at = Address("127.0.0.1", server.port, secure=True)
+    await server.launch()
+    try:
+        async with asyncio.timeout(30):
+            while b"streamd serves" not in server.output:
+                await asyncio.sleep(0.05)
+        async with connect(at.ws_url, ca_file=old.ca, timeout=30) as client:
+            await client.ping()
+            serving = f"streamd_ready_workers {workers}.0".encode()
+            async with asyncio.timeout(30):
+                while serving not in (await exchange(at, old.context(), get("/metrics"))).body:
+                    await asyncio.sleep(0.05)
+            put(new, old)
+            server.send(signal.SIGHUP)
+            async with asyncio.timeout(30):
+                while server.output.count(b"the certificate was renewed") < workers:
+                    await asyncio.sleep(0.05)
+            for _ in range(4 * workers):
+                assert await shows(at, new)
+            await client.ping()
+            assert client.connected
+    finally:
+        assert await server.stop() == 0
