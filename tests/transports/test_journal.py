@@ -100,7 +100,7 @@ async def test_who_gets_no_websocket_is_counted_and_told_of_as_refused_alone(
     async with running() as server:
         async with Peer.connect(server) as peer:
             await peer.send(b"GET / HTTP/1.1\r\nHost: evil\r\nUpgrade: websocket\r\n\r\n")
-            await peer.rest()
+            assert (await peer.response()).status == 421
         found = counts(server)
         assert found["streamd_connects_total"] == found["streamd_connections"] == 0
         assert found["streamd_received_bytes_total"] > 0
