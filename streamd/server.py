@@ -149,7 +149,8 @@ class _Config(uvicorn.Config):
             server_header=False,
             proxy_headers=False,
             workers=application.settings.workers,
-            backlog=_AT_ONCE,
+            # uvicorn's own server, which worker processes run, leaves the line as short as it is told.
+            backlog=_AT_ONCE if application.settings.workers == 1 else _BACKLOG,
             timeout_keep_alive=math.ceil(limits.header_deadline),
             # A backstop: the gate ends everything when its time is over.
             timeout_graceful_shutdown=math.ceil(limits.drain) + 1,

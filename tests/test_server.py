@@ -486,6 +486,23 @@ async def test_workers_serve_one_stream_and_end_in_order(
     assert await asyncio.to_thread(output, process) == (0, "")
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
+async def test_many_may_wait_to_be_accepted_by_workers(serve: Serve, tmp_path: Path) -> None:
+    process = await serve("--workers", "2", "--store", f"sqlite:///{tmp_path}/streamd.db")
+    async with websocket(process.address) as peer:
+        assert await peer.call("ping") == "pong"
+    workers = workers_of(process)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(DEADLINE), contextlib.AsyncExitStack() as stack:
+            for _ in range(100):
+                await stack.enter_async_context(Peer.connect(process.address))
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+
+
 @pytest.mark.redis
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
 async def test_worker_that_dies_is_replaced(
