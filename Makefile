@@ -8,9 +8,11 @@ APT := apt-get -qq -o Dpkg::Use-Pty=0
 APT_INSTALL := $(APT) update && DEBIAN_FRONTEND=noninteractive $(APT) install -y
 MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 POSTGRES := { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1
+NGINX := PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null
+NO_SERVICES := /usr/sbin/policy-rc.d
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/no-cluster.conf
 
-.PHONY: help install serve test lint js bench soak redis postgres chromium
+.PHONY: help install serve test lint js bench soak redis postgres chromium nginx
 .DELETE_ON_ERROR:
 help:
 	@echo "make serve  run the server on 127.0.0.1:8080 with the keys user,kind,repo     (options: ARGS=...)"
@@ -49,7 +51,12 @@ chromium: # Its text needs a font; those of Debian's package are only recommende
 	  $(APT_INSTALL) --no-install-recommends chromium fonts-dejavu-core; fi || true
 	@command -v chromium >/dev/null || echo \
 	  "The tests in a browser need Chromium: install it, as with apt install chromium" >&2
-test: install redis postgres chromium .venv/js.stamp
+nginx: # Debian's package would start a server of its own, for all to reach.
+	@$(NGINX) || if $(MAY_INSTALL); then \
+	  [ -e $(NO_SERVICES) ] || { printf '#!/bin/sh\nexit 101\n' >$(NO_SERVICES); chmod +x $(NO_SERVICES); ours=1; }; \
+	  $(APT_INSTALL) --no-install-recommends nginx; [ -z "$$ours" ] || rm $(NO_SERVICES); fi || true
+	@$(NGINX) || echo "The test of deploy/nginx.conf needs nginx: install it, as with apt install nginx" >&2
+test: install redis postgres chromium nginx .venv/js.stamp
 	env -u MAKEFLAGS -u MAKELEVEL -u ARGS $(BIN)/pytest -n 2 -m 'not soak' $(ARGS)
 	@$(MAKE) -s js lint
 lint: install

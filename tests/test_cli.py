@@ -113,6 +113,6 @@ def test_what_it_says_at_its_start(
     assert (tmp_path / "streamd.db").exists() is ("sqlite" in kept)
     assert keys in said
     assert "edits" in said
-    assert ".venv/bin/streamd insert '{" in said
-    assert f".venv/bin/streamd tail{feed} --url ws://" in said
+    assert f"  {sys.executable} -m streamd insert '{{" in said
+    assert f"  {sys.executable} -m streamd tail{feed} --url ws://" in said
     assert process.returncode == 0

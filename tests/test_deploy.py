@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import logging
 import os
 import re
 import shutil
@@ -396,6 +397,42 @@ async def test_nginx_lets_those_in_whom_the_server_lets_in(tmp_path: Path) -> No
             assert (status, answer["error"]["code"]) == (413, -32004)
             status, _ = await asyncio.to_thread(ask, port, trust, "GET", "/metrics")
             assert status == 404
+
+
+async def test_nginx_lets_the_quiet_stay_and_says_who_comes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    authority = trustme.CA()
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    async with (
+        running(allow_host=NAME, trusted_proxy="127.0.0.1", ping=1, pong=0.5) as server,
+        fronted(server, authority, tmp_path) as port,
+    ):
+        async with open_websocket(
+            f"wss://{NAME}/",
+            ssl=trust,
+            proxy=None,
+            ping_interval=None,
+            host="127.0.0.1",
+            port=port,
+            server_hostname=NAME,
+            local_addr=("127.0.0.2", 0),
+        ) as websocket:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(websocket.recv(), 2.5)
+            await websocket.send('{"jsonrpc": "2.0", "id": 1, "method": "ping"}')
+            assert orjson.loads(await websocket.recv())["result"] == "pong"
+        await until(lambda: gone(caplog))
+        assert [record.__dict__["address"] for record in gone(caplog)] == ["127.0.0.2"]
+        for path, content in (("/", b"<!doctype html>"), ("/streamd.js", b"export")):
+            status, body = await asyncio.to_thread(ask, port, trust, "GET", path)
+            assert (status, content in body.lower()) == (200, True)
+
+
+def gone(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.message == "disconnected"]
 
 
 def ask(

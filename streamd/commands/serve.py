@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,11 +57,17 @@ def _announce(settings: Settings, address: "Address") -> None:
         f"  metrics    {_metrics(settings, address)}",
         "",
         "Follow the feed in one terminal, insert an event in another:",
-        f"  .venv/bin/streamd tail{feed}{url}",
-        f"""  .venv/bin/streamd insert '{{"kind": "watch", "user": 291, "repo": 2842}}'{url}""",
+        f"  {_program()} tail{feed}{url}",
+        f"""  {_program()} insert '{{"kind": "watch", "user": 291, "repo": 2842}}'{url}""",
         "",
     )
     typer.echo("\n".join(lines))
+
+
+def _program() -> str:
+    """Return what this program was called as."""
+    called = Path(sys.argv[0])
+    return f"{sys.executable} -m streamd" if called.name == "__main__.py" else str(called)
 
 
 def _metrics(settings: Settings, address: "Address") -> str:
