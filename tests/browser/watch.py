@@ -25,6 +25,10 @@ class Watch:
         self._faults: list[str] = []
         self._hosts = {urlsplit(url).netloc for url in urls}
         self._allowed: list[str] = []
+        self._visits = 0
+        """Pages gone to: whoever goes to the next leaves the one before."""
+        self._begun: dict[Request, int] = {}
+        """How many they were when something was asked for."""
         context.on("console", self._on_console)
         context.on("weberror", self._on_error)
         context.on("dialog", self._on_dialog)
@@ -57,9 +61,14 @@ class Watch:
         await dialog.dismiss()
 
     def _on_request(self, request: Request) -> None:
+        self._visits += request.is_navigation_request()
+        self._begun[request] = self._visits
         self._visit(request.url)
 
     def _on_failure(self, request: Request) -> None:
+        # What a page still waits for when it is left, nobody misses.
+        if request.failure == "net::ERR_ABORTED" and self._begun[request] < self._visits:
+            return
         self._faults.append(f"failed: {request.url}: {request.failure}")
 
     def _on_page(self, page: Page) -> None:
