@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from streamd.errors import CallError
+from streamd.errors import CallError, StoreUnavailable
 from streamd.ledger import Ledger
 from streamd.metrics import expose
 from streamd.transports.door import Door, parse_authority
@@ -33,9 +33,12 @@ _PASSED_ON = (
 """Headers of a request that a proxy has passed on: whose it is, its address does not tell."""
 
 
-def json_response(status: int, content: dict[str, str]) -> Response:
+def json_response(
+    status: int, content: dict[str, str], headers: dict[str, str] | None = None
+) -> Response:
     """Return a response of JSON that nobody keeps."""
-    return Response(orjson.dumps(content), status, headers=_NO_STORE, media_type=_JSON)
+    headers = _NO_STORE | (headers or {})
+    return Response(orjson.dumps(content), status, headers=headers, media_type=_JSON)
 
 
 class Operations:
@@ -88,7 +91,10 @@ class Operations:
             self._gate.journal.refused(
                 "token", "" if request.client is None else request.client.host
             )
-            return json_response(401, {"error": error.message})
+            if isinstance(error, StoreUnavailable):
+                return json_response(503, {"error": error.message}, {"Retry-After": "1"})
+            challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            return json_response(401, {"error": error.message}, challenge)
         if access.subject is not None and access.admin:
             return await self._metrics(request)
         reason = "metrics are on the port that --admin-port names, and here for tokens with admin"

@@ -1,11 +1,9 @@
 """Health and metrics: on the port of everybody and on the operators' own, in each state of a server."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import jwt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -14,9 +12,9 @@ from streamd.address import Address
 from streamd.errors import StartupError
 from streamd.server import RunningServer
 from tests.harness import TEXT, Peer, Response, call, frame, get, running, until, upgrade, websocket
+from tests.issuer import issuer
+from tests.keys import SECRET, pair, private_pem, token
 from tests.test_metrics import samples
-
-SECRET = "0123456789abcdef0123456789abcdef"
 
 
 async def ask(place: Address | None, path: str, *headers: str) -> Response:
@@ -127,9 +125,8 @@ async def test_an_admin_port_has_the_metrics_and_the_other_has_them_no_more(
     assert (await ask(server.admin, "/metrics")).status == 200
 
 
-def token(**claim: Any) -> str:
-    claims = {"sub": "someone", "exp": time.time() + 60, "streamd": claim}
-    return "Authorization: Bearer " + jwt.encode(claims, SECRET, "HS256")
+def bearer(key: Any = SECRET, algorithm: str = "HS256", header: Any = None, **grants: Any) -> str:
+    return f"Authorization: Bearer {token(grants, key=key, algorithm=algorithm, header=header)}"
 
 
 async def test_where_others_come_in_metrics_are_for_tokens_with_admin() -> None:
@@ -139,11 +136,24 @@ async def test_where_others_come_in_metrics_are_for_tokens_with_admin() -> None:
         async def status(*headers: str) -> int:
             return (await ask(place, "/metrics", *headers)).status
 
-        assert await status(token(admin=True)) == 200
-        assert await status(token(read=[{}], write=[{}])) == 403
-        assert await status(token(read=[{}], admin=False)) == 403
+        assert await status(bearer(admin=True)) == 200
+        assert await status(bearer(read=[{}], write=[{}])) == 403
+        assert await status(bearer(read=[{}], admin=False)) == 403
         assert await status() == 403
         assert await status("Authorization: Bearer nonsense") == 401
+        response = await ask(place, "/metrics", "Authorization: Bearer nonsense")
+        assert response.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+async def test_an_operator_whose_token_can_not_be_judged_now_is_told_to_come_again() -> None:
+    async with issuer() as shown:
+        shown.raw = shown.answer("503 Service Unavailable", b"")
+        async with running(host="0.0.0.0", token_jwks_url=shown.url) as server:
+            place = Address("127.0.0.1", server.port)
+            key, header = private_pem(pair("RS256")), {"kid": "k1"}
+            mine = bearer(admin=True, key=key, algorithm="RS256", header=header)
+            response = await ask(place, "/metrics", mine)
+            assert (response.status, response.headers["retry-after"]) == (503, "1")
 
 
 async def test_where_everybody_may_do_everything_nobody_gets_metrics_there() -> None:
