@@ -1,6 +1,7 @@
 """Whatever the README tells people to type works, and gives what it must."""
 
 import asyncio
+import os
 import re
 import signal
 import subprocess
@@ -96,7 +97,7 @@ async def test_every_block_works_in_the_order_of_the_readme():
     async with served() as server:
         tails: list[Command] = []
         for language, text in BLOCKS:
-            if text in (*LIBRARY, *MOVING, *ACCESS) or language == "html":
+            if text in (*LIBRARY, *MOVING, *ACCESS) or language in ("html", "ini"):
                 continue  # below
             if language == "python":
                 await run_python(text, server)
@@ -113,6 +114,23 @@ async def test_every_block_works_in_the_order_of_the_readme():
         assert await tail.line() == {"kind": "watch", "user": 291, "repo": 2842}
         assert [await tail.line() for _ in STORY] == STORY
         assert (await tail.end(signal.SIGINT)).code == 130
+
+
+def test_the_settings_for_production_are_right(tmp_path: Path):
+    (text,) = [text for language, text in BLOCKS if language == "ini"]
+    given = dict(line.split("=", 1) for line in text.splitlines())
+    assert Path(given["STREAMD_TOKEN_SECRET_FILE"]).name == "token-secret"
+    given["STREAMD_TOKEN_SECRET_FILE"] = str(tmp_path / "secret")
+    (tmp_path / "secret").write_text("s" * 32)
+    done = subprocess.run(
+        [BIN / "streamd", "config", "check"],
+        env={name: value for name, value in os.environ.items() if "STREAMD" not in name} | given,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_a_token_opens_what_it_grants(tmp_path: Path):
