@@ -10,16 +10,7 @@ from streamd import __version__
 from streamd.commands.arguments import EXIT_CODES
 from streamd.errors import StreamdError
 
-__all__ = ["main"]
-
-app = typer.Typer(
-    name="streamd",
-    help="A WebSocket real-time feed server: one filter for query and push, and no event lost.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
+__all__ = ["main", "make_app"]
 
 _EPILOGS = {
     "serve": "Exit codes: 0 stopped as told, 1 could not start, 2 wrong usage.",
@@ -31,10 +22,13 @@ _EPILOGS = {
     "import": EXIT_CODES,
     "check": EXIT_CODES.replace("1 failed", "1 failed or something is wrong"),
 }
-"""The commands, in the order of the help, and what it says below each."""
+"""What the help says below a command."""
 
 _FAMILIES = ("config", "token")
 """Those that have commands of their own."""
+
+_COMMANDS = (*_EPILOGS, *_FAMILIES)
+"""The names of all commands, in the order of the help."""
 
 
 def _show_version(*, wanted: bool) -> None:
@@ -54,12 +48,27 @@ Version = Annotated[
 ]
 
 
-@app.callback()
-def _commands(version: Version = False) -> None:
+def make_app(*names: str) -> typer.Typer:
+    """Return the command with these of its commands; without names, all."""
+    app = typer.Typer(
+        name="streamd",
+        help=_start.__doc__,
+        callback=_start,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+    )
+    for name in names or _COMMANDS:
+        _add(app, name)
+    return app
+
+
+def _start(version: Version = False) -> None:
     """A WebSocket real-time feed server: one filter for query and push, and no event lost."""
 
 
-def _add(name: str) -> None:
+def _add(app: typer.Typer, name: str) -> None:
     """Import a command, and let it be called."""
     # A command's name may be a word of Python.
     word = "import_" if name == "import" else name
@@ -73,9 +82,8 @@ def _add(name: str) -> None:
 def main() -> None:
     """Run the command; an error that we foresaw is a sentence, not a traceback."""
     # Most of the time before a command does anything goes into imports: none into those of others.
-    names, asked = (*_EPILOGS, *_FAMILIES), sys.argv[1:2]
-    for name in asked if asked and asked[0] in names else names:
-        _add(name)
+    asked = [name for name in sys.argv[1:2] if name in _COMMANDS]
+    app = make_app(*asked)
     try:
         app()
     except StreamdError as exc:

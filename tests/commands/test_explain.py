@@ -4,7 +4,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from streamd.cli import app
+from streamd.cli import make_app
 from tests.commands.cli import on_terminal, streamd
 
 EVENT = '{"kind":"watch\\u009b","user":291}'
@@ -67,5 +67,5 @@ async def test_what_is_not_there_is_said(url):
     ],
 )
 def test_wrong_usage(words):
-    result = CliRunner().invoke(app, ["explain", *words])
+    result = CliRunner().invoke(make_app("explain"), ["explain", *words])
     assert (result.exit_code, result.stdout) == (2, "")

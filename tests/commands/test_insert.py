@@ -5,7 +5,7 @@ import signal
 import pytest
 from typer.testing import CliRunner
 
-from streamd.cli import app
+from streamd.cli import make_app
 from streamd.commands.insert import summary
 from streamd.commands.loading import Tally
 from tests.commands.cli import Command, streamd
@@ -47,7 +47,7 @@ async def test_a_repeated_load_goes_on_where_it_ended(url):
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '{"a":1} x', '{"a":NaN}', "\udcff"])
 def test_an_argument_that_is_no_event_is_wrong_usage(text):
-    result = CliRunner().invoke(app, ["insert", text])
+    result = CliRunner().invoke(make_app("insert"), ["insert", text])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "the event is not " in result.stderr
 

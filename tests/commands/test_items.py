@@ -1,7 +1,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from streamd.cli import app
+from streamd.cli import make_app
 from tests.commands.cli import on_terminal, streamd
 from tests.story import STORY, story_lines
 
@@ -56,7 +56,7 @@ async def test_a_line_is_cut_to_the_width_of_the_terminal(url):
     [["user"], ["--start", "-1"], ["--start", "3", "--end", "2"], ["--url", "ftp://x/"]],
 )
 def test_wrong_usage(words):
-    result = CliRunner().invoke(app, ["items", *words])
+    result = CliRunner().invoke(make_app("items"), ["items", *words])
     assert (result.exit_code, result.stdout) == (2, "")
 
 
