@@ -249,6 +249,8 @@ async def test_after_close_nothing_is_left_and_nothing_is_begun() -> None:
         written = len(client.transport.writes)
         client.session.close()
         client.session.close()
+        await turns()
+        assert not client.session._tasks, "nobody waits for the store"
         client.ask("subscribe")
         client.ask("insert", {"event": {"user": 2}})
         store.appending.set()

@@ -1,6 +1,7 @@
 """The contract of streamd.stores.base, held against every store."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from streamd.cursor import Chain
 from streamd.errors import InvalidParams
 from streamd.filters import EVERYTHING, Filter
+from streamd.log import Entry
 from streamd.stores.base import Bounds, Store
 from tests.stores.model import Append, Model, ReadAfter, ReadNewest, actions
 from tests.stores.worlds import (
@@ -75,6 +77,14 @@ async def test_places_have_no_holes_and_times_never_decrease(store: Store) -> No
     assert all(earlier.time <= later.time for earlier, later in pairwise(placed))
     entries = await read_all(store)
     assert [(e.seq, e.time) for e in entries] == [(p.seq, p.time) for p in placed]
+
+
+async def test_times_do_not_go_back_though_the_clock_does(store: Store) -> None:
+    ahead = int(time.time() * 1000) + 3_600_000
+    before = draft({"user": 1})
+    assert await store.upkeep().restore([Entry(1, ahead, before.terms, before.body)])
+    ((placed,),) = await put(store, [draft({"user": 2})])
+    assert (placed.seq, placed.time) == (2, ahead)
 
 
 async def test_what_was_appended_is_read_as_it_was(store: Store) -> None:
