@@ -7,7 +7,8 @@ lasts, a piece is done at once, so that a lone peer waits for nothing.
 
 There are two lines. In the second stand newcomers, who have not been answered yet, and those who bring
 much at once: however many come and whatever they bring, those who are served already and bring little
-don't stand behind them, and a part of each round is the second line's own.
+don't stand behind them, and a part of each round is the second line's own. What takes much longer than
+that and can't be stopped is paid back: the second line then rests for some rounds.
 """
 
 import asyncio
@@ -31,6 +32,12 @@ _SECOND = 1 / 3
 _SHARE = 0.001
 """Seconds that one of those in line may go on before the next has his turn."""
 
+_REST = 8
+"""Rounds of the loop that the second line lets pass after a piece that took much longer than a round may.
+
+In so many an event gets from its producer to those who wait for it: it meets one such piece, not one in each.
+"""
+
 MUCH = 32 << 10
 """Bytes of JSON that can take more than a share to read; who brings more at once stands in the second line.
 
@@ -47,13 +54,14 @@ _Line = deque[Callable[[], object]]
 class Turns:
     """Do everybody's work in turns."""
 
-    __slots__ = ("_line", "_now", "_running", "_scheduled", "_second", "_used")
+    __slots__ = ("_line", "_now", "_rest", "_running", "_scheduled", "_second", "_used")
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         """Begin; `now` tells the time in seconds, within a round of the loop too."""
         self._now = now
         self._line: _Line = deque()
         self._second: _Line = deque()
+        self._rest = 0
         self._used = 0.0
         self._scheduled = False
         self._running = False
@@ -65,7 +73,11 @@ class Turns:
         """
         if self._running:
             return True
-        return not self._line and self._used < _ALLOWANCE and not (second and self._second)
+        return (
+            not self._line
+            and self._used < _ALLOWANCE
+            and not (second and (self._second or self._rest))
+        )
 
     def run(self, piece: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a piece of work at once, and count its time; for those who have asked whether it is `free`."""
@@ -135,14 +147,24 @@ class Turns:
     def _work_off(self) -> None:
         """Serve those in line, as many as one round of the loop allows."""
         self._used = 0.0
-        reserved = _ALLOWANCE * _SECOND if self._second else 0.0
         try:
-            self._serve(self._line, _ALLOWANCE - reserved)
-            self._serve(self._second, max(_ALLOWANCE, self._used + reserved))
+            if self._rest:
+                self._rest -= 1
+                self._serve(self._line, _ALLOWANCE)
+            else:
+                self._serve_both()
         finally:
             self._scheduled = False
             if self._line or self._second:
                 self._schedule()
+
+    def _serve_both(self) -> None:
+        reserved = _ALLOWANCE * _SECOND if self._second else 0.0
+        self._serve(self._line, _ALLOWANCE - reserved)
+        until = max(_ALLOWANCE, self._used + reserved)
+        self._serve(self._second, until)
+        if self._used > until + _ALLOWANCE:
+            self._rest = _REST
 
     def _serve(self, line: _Line, until: float) -> None:
         while line and self._used < until:

@@ -205,6 +205,27 @@ async def test_newcomers_alone_have_the_whole_of_a_round(clock: Clock, turns: Tu
     assert "".join(done) == "aabbcc"
 
 
+async def test_after_a_piece_that_took_long_the_second_line_rests(
+    clock: Clock, turns: Turns
+) -> None:
+    done: list[str] = []
+
+    def large() -> None:
+        clock.now += 0.03
+        done.append("l")
+
+    turns.add(large, second=True)
+    turns.add(large, second=True)
+    for _ in range(10):
+        turns.add(working(clock, done, "o", 1))
+        await asyncio.sleep(0)
+    assert "".join(done) == "ol" + "o" * 8 + "ol"
+    turns.add(working(clock, done, "o", 1))
+    await asyncio.sleep(0)
+    assert turns.free()
+    assert not turns.free(second=True), "whoever comes next waits, too"
+
+
 async def test_only_newcomers_wait_for_newcomers(clock: Clock, turns: Turns) -> None:
     assert turns.free(second=True)
     turns.add(working(clock, [], "n", 1), second=True)
