@@ -14,7 +14,7 @@ import orjson
 
 from streamd.address import Address
 from streamd.server import RunningServer, run_server
-from tests.traffic import check_answer
+from tests.traffic import check_answer, check_notification
 
 DEADLINE = 20.0
 """Seconds after which what a test waits for is not going to happen."""
@@ -245,7 +245,10 @@ class Peer:
         while (received := await self.frame()).opcode == PING:
             await self.send(frame(PONG, received.payload))
         assert received.opcode == TEXT, received
-        return orjson.loads(received.payload)
+        message = orjson.loads(received.payload)
+        if "method" in message:
+            check_notification(message)
+        return message
 
     async def close_code(self) -> int:
         """Read until the server says goodbye, say it too, and see that it hangs up; return its code."""
