@@ -56,8 +56,9 @@ nginx: # Debian's package would start a server of its own, for all to reach.
 	  [ -e $(NO_SERVICES) ] || { printf '#!/bin/sh\nexit 101\n' >$(NO_SERVICES); chmod +x $(NO_SERVICES); ours=1; }; \
 	  $(APT_INSTALL) --no-install-recommends nginx; [ -z "$$ours" ] || rm $(NO_SERVICES); fi || true
 	@$(NGINX) || echo "The test of deploy/nginx.conf needs nginx: install it, as with apt install nginx" >&2
+# A third of the time tests wait: three of them keep two cores busy.
 test: install redis postgres chromium nginx .venv/js.stamp
-	env -u MAKEFLAGS -u MAKELEVEL -u ARGS $(BIN)/pytest -n 2 -m 'not soak' $(ARGS)
+	env -u MAKEFLAGS -u MAKELEVEL -u ARGS $(BIN)/pytest -n 3 --dist worksteal -m 'not soak' $(ARGS)
 	@$(MAKE) -s js lint
 lint: install
 	$(BIN)/ruff check
