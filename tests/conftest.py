@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,11 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.services import PostgresServer, RedisServer, free_port, make_postgres
+
+# Who is started in the background of a shell, as by nohup, ignores Ctrl-C, and so would all programs
+# that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
