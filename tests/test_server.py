@@ -379,6 +379,17 @@ with asyncio.Runner(loop_factory={loop}.new_event_loop) as runner:
 """
 
 
+async def test_many_may_wait_to_be_accepted() -> None:
+    async with running() as server:
+        gate = server.application.gate
+        assert gate is not None
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):  # Without an await: nobody is accepted meanwhile.
+                stack.enter_context(socket.create_connection((server.host, server.port), 1))
+            await until(lambda: gate.census.connections == 100)
+        await until(lambda: not gate.census.connections)
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_more_connections_at_once_than_files_may_be_open_cost_nothing(loop: str) -> None:
     with python_limited(300, "-c", PROGRAM.format(loop=loop)) as process:

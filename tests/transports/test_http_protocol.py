@@ -9,6 +9,7 @@ import pytest
 
 import streamd.turns
 from streamd.server import RunningServer
+from streamd.transports.http_protocol import HttpProtocol
 from streamd.worker import Worker
 from tests.harness import PING, TEXT, Peer, call, frame, get, post, running, until, upgrade
 
@@ -193,6 +194,32 @@ async def test_a_body_in_the_smallest_chunks_is_taken_by_and_by(
         assert taken[-1] == len(body)
         await peer.send(b"0\r\n\r\n")
         assert (await peer.response()).json["result"] == "pong"
+
+
+async def test_who_brings_much_stands_behind_who_brings_little(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = server.application.gate
+    assert gate is not None
+    fed: list[HttpProtocol] = []
+    take = HttpProtocol._take
+
+    def noting(self: HttpProtocol, data: bytes) -> None:
+        fed.append(self)
+        take(self, data)
+
+    async with Peer.connect(server) as one, Peer.connect(server) as other:
+        for peer in (one, other):
+            await peer.send(get())
+            assert (await peer.response()).status == 200, "neither is new"
+        monkeypatch.setattr(HttpProtocol, "_take", noting)
+        much, little = gate._others()
+        gate.turns.spend(1)
+        much.data_received(post(call("ping").ljust(5_000)))
+        little.data_received(post(call("ping")))
+        assert fed == [], "both wait"
+        await until(lambda: len(fed) == 3)
+    assert fed == [little, much, much]
 
 
 async def test_nothing_is_lost_of_what_comes_with_the_handshake(server: RunningServer) -> None:
