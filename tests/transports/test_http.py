@@ -292,7 +292,8 @@ async def test_not_ready_while_draining_or_without_a_store(server: RunningServer
         assert await ready() == (503, {"status": "draining"})
         gate.draining = False
         gate.worker.watch.ready = False
-        assert await ready() == (503, {"status": "not ready"})
+        gate.worker.watch.trouble = "Redis does not answer"
+        assert await ready() == (503, {"status": "not ready", "reason": "Redis does not answer"})
     assert (await ask(server, get("/health/live"))).status == 200
 
 
