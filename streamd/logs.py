@@ -15,6 +15,8 @@ from types import TracebackType
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from streamd.errors import StreamdError
+
 __all__ = ["NoStartupFailure", "set_up_logs"]
 
 _FIELDS = (
@@ -68,7 +70,10 @@ def set_up_logs(level: str = "info", form: str = "auto") -> None:
 def _log_uncaught(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    if issubclass(kind, KeyboardInterrupt):
+    if issubclass(kind, (KeyboardInterrupt, StreamdError)):
+        # Foreseen: a sentence for people, which may point to the lines above it.
+        for handler in logging.getLogger().handlers:
+            handler.flush()
         sys.__excepthook__(kind, error, traceback)
         return
     logging.getLogger("streamd").critical("uncaught", exc_info=(kind, error, traceback))

@@ -23,6 +23,8 @@ class Watch:
     def __init__(self, context: BrowserContext, urls: Iterable[str]) -> None:
         """Begin; the pages may talk to the hosts of some URLs."""
         self._faults: list[str] = []
+        self._aborted: list[tuple[int, str]] = []
+        """What was broken off, and how many visits there had been when it was begun."""
         self._hosts = {urlsplit(url).netloc for url in urls}
         self._allowed: list[str] = []
         self._visits = 0
@@ -43,9 +45,11 @@ class Watch:
     @property
     def faults(self) -> list[str]:
         """What went wrong so far."""
+        # What a page still waits for when it is left, nobody misses. It is told of before the next visit.
+        aborted = [fault for begun, fault in self._aborted if begun == self._visits]
         return [
             fault
-            for fault in self._faults
+            for fault in self._faults + aborted
             if not any(re.search(pattern, fault) for pattern in self._allowed)
         ]
 
@@ -66,10 +70,11 @@ class Watch:
         self._visit(request.url)
 
     def _on_failure(self, request: Request) -> None:
-        # What a page still waits for when it is left, nobody misses.
-        if request.failure == "net::ERR_ABORTED" and self._begun[request] < self._visits:
-            return
-        self._faults.append(f"failed: {request.url}: {request.failure}")
+        fault = f"failed: {request.url}: {request.failure}"
+        if request.failure == "net::ERR_ABORTED":
+            self._aborted.append((self._begun[request], fault))
+        else:
+            self._faults.append(fault)
 
     def _on_page(self, page: Page) -> None:
         page.on("websocket", self._on_websocket)
