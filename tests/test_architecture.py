@@ -13,8 +13,8 @@ ROOT = Path(streamd.__file__).parent
 TESTS = Path(__file__).parent
 
 FLOORS = (
-    ("collector", "deadlines", "errors", "types", "logs", "outbox", "systemd", "turns", "units"),
-    ("limits", "cursor", "meters", "tokens"),
+    ("collector", "deadlines", "errors", "types", "outbox", "systemd", "turns", "units"),
+    ("limits", "cursor", "logs", "meters", "tokens"),
     ("jsonrpc", "log", "rates", "schemas"),
     ("exchange", "jwks", "signatures"),
     ("event", "notifications", "openrpc"),
