@@ -14,8 +14,8 @@ from itertools import takewhile
 from multiprocessing.reduction import DupFd
 from typing import Any, NamedTuple, Protocol
 
+from streamd.cells import CELLS, Cells, private_cells
 from streamd.errors import StartupError
-from streamd.meters import CELLS, Cells, private_cells
 
 __all__ = ["Ledger", "OwnLedger", "Row", "SharedLedger"]
 

@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from streamd import __version__
+from streamd.cells import Family
 from streamd.ledger import Row
-from streamd.meters import Family
 
 __all__ = ["expose"]
 
@@ -73,6 +73,13 @@ def _highest(family: Family, columns: Sequence[Iterable[float]]) -> Metric:
     return GaugeMetricFamily(_name(family), family.help, value=max(columns[0], default=0))
 
 
+def _lowest(family: Family, columns: Sequence[Iterable[float]]) -> Metric:
+    metric = GaugeMetricFamily(_name(family), family.help)
+    if found := [number for number in columns[0] if number]:
+        metric.add_metric([], min(found))
+    return metric
+
+
 def _histogram(family: Family, columns: Sequence[Iterable[float]]) -> Metric:
     metric = HistogramMetricFamily(_name(family), family.help, labels=_labels(family))
     bounds = [*map(floatToGoString, family.bounds), "+Inf"]
@@ -88,6 +95,7 @@ _MAKERS: dict[str, Callable[[Family, Sequence[Iterable[float]]], Metric]] = {
     "counter": _counter,
     "total": _total,
     "highest": _highest,
+    "lowest": _lowest,
     "histogram": _histogram,
 }
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from streamd.access import Access
+from streamd.cells import Cells
 from streamd.committer import Committer
 from streamd.errors import CallError, StartupError
 from streamd.guard import Guard
 from streamd.hub import Hub
 from streamd.jsonrpc import Call
-from streamd.meters import Cells, Meters
+from streamd.meters import Meters
 from streamd.methods import Methods
 from streamd.oneshot import OneShot
 from streamd.outbox import Outbox

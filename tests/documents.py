@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
+from streamd.cells import Family
 from streamd.config import LIMITS, Settings
 from streamd.limits import Limits
-from streamd.meters import Family, Meters
+from streamd.meters import Meters
 from streamd.signatures import METHODS
 
 __all__ = [
@@ -73,7 +74,8 @@ def metrics_table() -> str:
 
 
 _SUFFIXES = {"counter": "_total"}
-_KINDS = {"total": "gauge", "highest": "gauge, the worst worker's"}
+_WORST = "gauge, the worst worker's"
+_KINDS = {"total": "gauge", "highest": _WORST, "lowest": _WORST}
 
 
 def _kind(family: Family) -> str:

@@ -13,7 +13,7 @@ ROOT = Path(streamd.__file__).parent
 TESTS = Path(__file__).parent
 
 FLOORS = (
-    ("collector", "deadlines", "errors", "types", "outbox", "systemd", "turns", "units"),
+    ("cells", "collector", "deadlines", "errors", "types", "outbox", "systemd", "turns", "units"),
     ("limits", "cursor", "logs", "meters", "tokens"),
     ("jsonrpc", "log", "rates", "schemas"),
     ("exchange", "jwks", "signatures"),

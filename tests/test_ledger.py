@@ -9,9 +9,9 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 
+from streamd.cells import CELLS
 from streamd.errors import StartupError
 from streamd.ledger import OwnLedger, Row, SharedLedger
-from streamd.meters import CELLS
 from tests.harness import DEADLINE
 
 SPAWN = multiprocessing.get_context("spawn")

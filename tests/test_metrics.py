@@ -5,8 +5,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from streamd import __version__
+from streamd.cells import private_cells
 from streamd.ledger import Row
-from streamd.meters import Meters, private_cells
+from streamd.meters import Meters
 from streamd.metrics import expose
 
 

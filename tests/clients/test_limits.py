@@ -6,7 +6,7 @@ import pytest
 from streamd_client import CallTimeout, RateLimited, connect
 from streamd_client.sync import Client as SyncClient
 
-from streamd.meters import Counter
+from streamd.cells import Counter
 from streamd.server import RunningServer
 from tests.harness import running
 from tests.keys import SECRET, token
