@@ -9,16 +9,17 @@ from typing import Literal, get_args
 from streamd.cells import Cells, Layout, private_cells
 from streamd.errors import CallError
 
-__all__ = ["Meters", "Reason"]
+__all__ = ["CLOSE_CODES", "Meters", "Reason"]
 
-_CLOSE_CODES = (
-    1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013, 4001, 4008, 4029, 4501, 4508, 4512,
+CLOSE_CODES = (
+    1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013, 4001, 4008, 4029, 4501, 4508,
 )  # fmt: skip
+"""Those that are counted apart: the registered ones that come to pass, and all of ours."""
 
 Reason = Literal[
     "connections", "address_connections", "connects_per_second", "draining",
     "host", "origin", "token", "refusals", "path", "handshake",
-    "header_bytes", "header_deadline", "message_bytes", "http",
+    "tls", "header_bytes", "header_deadline", "message_bytes", "http",
 ]  # fmt: skip
 """Why a connection or a request is refused before anything is called: limits by their names, and rules."""
 
@@ -41,7 +42,7 @@ class Meters(Layout):
         self.connections = self._gauge("connections", "WebSockets that are open.")
         self.connects = self._counter("connects", "WebSockets that were opened.")
         self.disconnects = self._counters(
-            "disconnects", "WebSockets that have ended, by their close code.", "code", _CLOSE_CODES
+            "disconnects", "WebSockets that have ended, by their close code.", "code", CLOSE_CODES
         )
         self.refused = self._counters(
             "refused",

@@ -3,12 +3,14 @@
 import importlib
 import pkgutil
 import re
+from typing import get_args
 
 from websockets.frames import CloseCode
 
 from streamd import errors, transports
 from streamd.config import Settings
 from streamd.limits import Limits
+from streamd.meters import CLOSE_CODES, Reason
 from streamd.signatures import METHODS
 from tests.documents import README, ROOT, generated, shown, table
 
@@ -53,6 +55,20 @@ def test_the_protocol_has_the_errors():
         if issubclass(kind, errors.CallError) and kind is not errors.CallError
     }
     assert rows == known
+
+
+def test_the_readme_has_the_reasons_of_refusals():
+    (told,) = re.findall(
+        r"^`reason` is .*?`draining`", README.read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert set(re.findall(r"`([a-z_]+)`", told)) - {"reason"} == set(get_args(Reason))
+
+
+def test_the_protocol_has_our_close_codes_and_no_others():
+    cells = [cell for cell, *_ in table(PROTOCOL, "Close codes")]
+    assert {int(cell) for cell in cells if re.fullmatch("4...", cell)} == {
+        code for code in CLOSE_CODES if code >= 4000
+    }
 
 
 def test_the_protocol_has_the_close_codes():

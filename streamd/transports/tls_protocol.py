@@ -13,6 +13,8 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from streamd.transports.http_protocol import HttpProtocol
+from streamd.transports.journal import Journal
+from streamd.transports.proxies import address_of
 from streamd.transports.tls import Certificate
 
 __all__ = ["TlsProtocol"]
@@ -31,6 +33,7 @@ class TlsProtocol(asyncio.Protocol):
         """Take what uvicorn gives; gate and certificate are in the state that the application's lifespan made."""
         self._http = HttpProtocol(config, server_state, app_state, _loop)
         self._certificate: Certificate = app_state["certificate"]
+        self._journal: Journal = app_state["gate"].journal
         self._connections: set[Any] = server_state.connections
         self.transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
@@ -41,14 +44,15 @@ class TlsProtocol(asyncio.Protocol):
         try:
             if self._http.arrive(transport):
                 handed = os.dup(transport.get_extra_info("socket").fileno())
-                self._task = asyncio.create_task(self._shake_hands(handed), name="TLS handshake")
+                shaking = self._shake_hands(handed, address_of(transport))
+                self._task = asyncio.create_task(shaking, name="TLS handshake")
                 self._connections.add(self)
         except OSError:
             self._http.leave()
         # The loop does it with a socket. `start_tls`, with a transport, comes too late: uvloop may have read.
         transport.abort()
 
-    async def _shake_hands(self, handed: int) -> None:
+    async def _shake_hands(self, handed: int, address: str) -> None:
         seconds = self._http.header_deadline
         sock = socket.socket(fileno=handed)  # The loop's from now on, which closes it.
         sock.setblocking(False)
@@ -61,7 +65,8 @@ class TlsProtocol(asyncio.Protocol):
                 ssl_shutdown_timeout=seconds,
             )
         except OSError:
-            pass  # It went, spoke no TLS, or took too long; there is nobody to tell.
+            # It spoke no TLS that will do, took too long, or went: some who do not trust us only do that.
+            self._journal.refused("tls", address)
         finally:
             self._connections.discard(self)
             if self._http.transport is None:

@@ -10,7 +10,7 @@ import trustme
 from streamd.address import Address
 from tests.harness import DEADLINE, Response
 
-__all__ = ["Files", "exchange", "make"]
+__all__ = ["Files", "exchange", "make", "outdated"]
 
 
 class Files(NamedTuple):
@@ -42,6 +42,13 @@ def make(folder: Path) -> Files:
     made.both.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
     made.ca.write_bytes(authority.cert_pem.bytes())
     return made
+
+
+def outdated(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Let a context speak nothing but TLS 1.1."""
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
 
 
 async def exchange(server: Address, context: ssl.SSLContext, request: bytes) -> Response:

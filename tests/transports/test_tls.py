@@ -23,7 +23,7 @@ from streamd.server import RunningServer
 from tests.commands.cli import Command
 from tests.harness import DEADLINE, TEXT, call, frame, get, post, running, until, upgrade
 from tests.promises.serving import free_port
-from tests.transports.certificates import Files, exchange, make
+from tests.transports.certificates import Files, exchange, make, outdated
 
 
 @pytest.fixture(scope="module")
@@ -139,13 +139,6 @@ async def test_nothing_older_than_tls_1_2_is_spoken(server: RunningServer, files
     async with await asyncio.start_server(answer, server.host, 0, ssl=careless) as other:
         address = Address(server.host, other.sockets[0].getsockname()[1])
         assert (await exchange(address, old, get())).status == 200
-
-
-def outdated(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Let a context speak nothing but TLS 1.1."""
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    return context
 
 
 async def test_whoever_speaks_no_tls_is_not_answered(server: RunningServer, files: Files) -> None:

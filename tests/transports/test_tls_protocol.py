@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from time import monotonic
 
@@ -10,7 +11,8 @@ import pytest
 
 from streamd.server import RunningServer
 from tests.harness import DEADLINE, Peer, get, running, until
-from tests.transports.certificates import Files, exchange, make
+from tests.test_metrics import counted
+from tests.transports.certificates import Files, exchange, make, outdated
 
 TIME = 1.0
 """Seconds that a peer has here."""
@@ -73,6 +75,61 @@ async def test_who_speaks_no_tls_leaves_nothing_behind(
     await until(lambda: server.application.gate.census.connections == 0)
     assert not [each for each in caplog.records if each.levelno > logging.INFO]
     assert not any(each.exc_info for each in caplog.records)
+
+
+async def does_not_trust_us(server: RunningServer, files: Files) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await exchange(server, ssl.create_default_context(), get())
+
+
+async def speaks_an_older_tls(server: RunningServer, files: Files) -> None:
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        await exchange(server, outdated(files.context()), get())
+
+
+def says(start: bytes) -> Callable[[RunningServer, Files], Awaitable[None]]:
+    async def say(server: RunningServer, files: Files) -> None:
+        async with Peer.connect(server) as peer:
+            await peer.send(start)
+            await peer.rest()
+
+    return say
+
+
+async def goes_in_the_middle(server: RunningServer, files: Files) -> None:
+    async with Peer.connect(server) as peer:
+        await peer.send(HELLO)
+        peer.reset()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize(
+    "peer",
+    [
+        says(b""),
+        says(HELLO),
+        says(get()),
+        speaks_an_older_tls,
+        does_not_trust_us,
+        goes_in_the_middle,
+    ],
+)
+async def test_who_does_not_get_through_is_counted_and_told_of_as_refused(
+    server: RunningServer,
+    files: Files,
+    peer: Callable[[RunningServer, Files], Awaitable[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "streamd.peers")
+    await peer(server, files)
+    await until(lambda: caplog.records)
+    (line,) = [vars(each) for each in caplog.records]
+    assert (line["message"], line["reason"], line["address"]) == ("refused", "tls", "127.0.0.1")
+    assert (await exchange(server, files.context(), get())).status == 200
+    found = counted(server.application.gate.worker.meters)
+    assert {name: n for name, n in found.items() if "refused" in name and n} == {
+        "streamd_refused_total/tls": 1
+    }
 
 
 async def test_a_handshake_holds_no_stop_up(files: Files) -> None:
