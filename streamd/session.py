@@ -25,7 +25,7 @@ from streamd.methods import Methods
 from streamd.outbox import Outbox
 from streamd.rates import Rates
 from streamd.subscription import Peer
-from streamd.turns import MUCH, Turns
+from streamd.turns import MUCH, Line, Turns
 
 __all__ = [
     "NO_TOKEN_IN_TIME",
@@ -104,7 +104,7 @@ class Session:
         self.in_flight = 0
         """Calls that are not answered yet."""
         self.is_new = True
-        """Whether none was answered yet: the peer's work stands in the newcomers' line (see Turns)."""
+        """Whether none was answered yet: the peer's work stands in the newcomers' line."""
         self.peer: Peer = hub.join(outbox)
         outbox.on_drained = self._drained
         if guard.required:
@@ -148,7 +148,7 @@ class Session:
         self._guard.leave(self.access)
         self._outbox.close()
         # When thousands go at once, those who stay do not wait until all are let go of.
-        self._turns.add(partial(self._hub.leave, self.peer), second=True)
+        self._turns.add(partial(self._hub.leave, self.peer), Line.NEWCOMERS)
         # Each may begin first: the work of a task that never does would be a coroutine never awaited.
         for task in self._tasks or ():
             asyncio.get_running_loop().call_soon(task.cancel)
@@ -160,9 +160,12 @@ class Session:
         return full or self._outbox.paused or self._judging
 
     @property
-    def _has_much(self) -> bool:
-        """Whether what is to be read next is large."""
-        return bool(not self._calls and self._backlog and len(self._backlog[0]) > MUCH)
+    def _line(self) -> Line:
+        """Where it waits: among newcomers, or by the size of what is to be read next."""
+        if self.is_new:
+            return Line.NEWCOMERS
+        much = not self._calls and self._backlog and len(self._backlog[0]) > MUCH
+        return Line.BULK if much else Line.FIRST
 
     def _drained(self) -> None:
         self._hub.drained(self.peer)
@@ -172,7 +175,7 @@ class Session:
         waiting = self._backlog is not None or self._calls is not None
         if waiting and not (self._scheduled or self._judging or self._outbox.paused):
             self._scheduled = True
-            self._turns.add(self._work_off, second=self.is_new or self._has_much)
+            self._turns.add(self._work_off, self._line)
 
     def _work_off(self) -> bool:
         """Begin the next of what waits; tell whether the one after it may be begun, too."""

@@ -5,13 +5,15 @@ time for all of them together, whoever's they are; what is left waits in a line,
 round: sockets, timers and the push of the tail have their time. While nobody waits and the allowance
 lasts, a piece is done at once, so that a lone peer waits for nothing.
 
-There are two lines. In the second stand newcomers, who have not been answered yet, and those who bring
-much at once: however many come and whatever they bring, those who are served already and bring little
-don't stand behind them, and a part of each round is the second line's own. What takes much longer than
-that and can't be stopped is paid back: the second line then rests for some rounds.
+There are three lines. Those who are served already and bring little stand in the first. Whoever brings much at
+once stands in another, and newcomers, who have not been answered yet, in a third: however many come and whatever
+they bring, those of the first line don't stand behind them, and a part of each round is for the other two, in
+turns. So who brings much does not stand behind the thousands who come at once, either: it may be a producer that
+was made to wait. What takes much longer than that part and can't be stopped is paid back: they rest for some rounds.
 """
 
 import asyncio
+import enum
 import logging
 import time
 from collections import deque
@@ -19,27 +21,27 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-__all__ = ["MUCH", "Turns"]
+__all__ = ["MUCH", "Line", "Turns"]
 
 logger = logging.getLogger("streamd.turns")
 
 _ALLOWANCE = 0.003
 """Seconds of work in one round of the loop. What is done at once counts up to the next time that somebody waits."""
 
-_SECOND = 1 / 3
-"""The part of the allowance that the second line has for itself, while somebody waits there."""
+_RESERVED = 1 / 3
+"""The part of the allowance that the lines behind the first have for themselves, while somebody waits there."""
 
 _SHARE = 0.001
 """Seconds that one of those in line may go on before the next has his turn."""
 
 _REST = 8
-"""Rounds of the loop that the second line lets pass after a piece that took much longer than a round may.
+"""Rounds of the loop that the lines behind the first let pass after a piece that took much longer than a round may.
 
 In so many an event gets from its producer to those who wait for it: it meets one such piece, not one in each.
 """
 
 MUCH = 32 << 10
-"""Bytes of JSON that can take more than a share to read; who brings more at once stands in the second line.
+"""Bytes of JSON that can take more than a share to read; who brings more at once stands in the line for that.
 
 A mebibyte of empty lists takes 35 ms, and there is no stopping on the way.
 """
@@ -48,36 +50,52 @@ P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
 
-_Line = deque[Callable[[], object]]
+_Steps = deque[Callable[[], object]]
+
+
+class Line(enum.Enum):
+    """Where a piece of work waits for its turn."""
+
+    FIRST = enum.auto()
+    """That of who is served already, and brings little."""
+    BULK = enum.auto()
+    """That of who brings much."""
+    NEWCOMERS = enum.auto()
+    """That of who was not answered yet."""
 
 
 class Turns:
     """Do everybody's work in turns."""
 
-    __slots__ = ("_line", "_now", "_rest", "_running", "_scheduled", "_second", "_used")
+    __slots__ = ("_first", "_lines", "_now", "_others", "_rest", "_running", "_scheduled", "_used")
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         """Begin; `now` tells the time in seconds, within a round of the loop too."""
         self._now = now
-        self._line: _Line = deque()
-        self._second: _Line = deque()
+        self._lines: dict[Line, _Steps] = {line: deque() for line in Line}
+        self._first = self._lines[Line.FIRST]
+        self._others = deque([self._lines[Line.BULK], self._lines[Line.NEWCOMERS]])
+        """Those behind the first; that whose turn was last stands in front."""
         self._rest = 0
         self._used = 0.0
         self._scheduled = False
         self._running = False
 
-    def free(self, *, second: bool = False) -> bool:
+    def free(self, line: Line = Line.FIRST) -> bool:
         """Tell whether a piece of work may be done at once; inside of a piece it may, as part of it.
 
-        What belongs in the second line waits for all who wait, any other for those in the first.
+        What belongs behind the first line waits for all who wait, any other for those in the first.
         """
         if self._running:
             return True
         return (
-            not self._line
+            not self._first
             and self._used < _ALLOWANCE
-            and not (second and (self._second or self._rest))
+            and (line is Line.FIRST or not (self._rest or self._others_wait()))
         )
+
+    def _others_wait(self) -> bool:
+        return bool(self._others[0] or self._others[1])
 
     def run(self, piece: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a piece of work at once, and count its time; for those who have asked whether it is `free`."""
@@ -95,31 +113,31 @@ class Turns:
         """Count work that was begun here and that the loop does soon: the first step of a task."""
         self._used += seconds
 
-    def add(self, step: Callable[[], object], *, second: bool = False) -> None:
-        """Let `step` be called in its turn, in the first line or the second, never from inside of this call.
+    def add(self, step: Callable[[], object], line: Line = Line.FIRST) -> None:
+        """Let `step` be called in its turn, in the line where it belongs, never from inside of this call.
 
         While it returns something true there is more to do: it is called again, as often as a share
         allows, and then stands in line anew.
         """
-        (self._second if second else self._line).append(step)
+        self._lines[line].append(step)
         self._schedule()
 
     async def do(self, piece: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a piece of work returns, or raise what it raises, when it has had its turn."""
         if self.free():
             return self.run(piece, *args, **kwargs)
-        return await self._wait(partial(piece, *args, **kwargs), second=False)
+        return await self._wait(partial(piece, *args, **kwargs), Line.FIRST)
 
     async def read(self, reader: Callable[[bytes], T], message: bytes) -> T:
         """Do the same with a message that is to be read, in the line where its size belongs."""
-        second = len(message) > MUCH
-        if self.free(second=second):
+        line = Line.BULK if len(message) > MUCH else Line.FIRST
+        if self.free(line):
             return self.run(reader, message)
-        return await self._wait(partial(reader, message), second=second)
+        return await self._wait(partial(reader, message), line)
 
-    async def _wait(self, piece: Callable[[], T], *, second: bool) -> T:
+    async def _wait(self, piece: Callable[[], T], line: Line) -> T:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.add(partial(_settle, done, piece), second=second)
+        self.add(partial(_settle, done, piece), line)
         return await done
 
     async def each(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -150,27 +168,33 @@ class Turns:
         try:
             if self._rest:
                 self._rest -= 1
-                self._serve(self._line, _ALLOWANCE)
+                self._serve_first(_ALLOWANCE)
             else:
-                self._serve_both()
+                self._serve_all()
         finally:
             self._scheduled = False
-            if self._line or self._second:
+            if self._first or self._others_wait():
                 self._schedule()
 
-    def _serve_both(self) -> None:
-        reserved = _ALLOWANCE * _SECOND if self._second else 0.0
-        self._serve(self._line, _ALLOWANCE - reserved)
+    def _serve_all(self) -> None:
+        reserved = _ALLOWANCE * _RESERVED if self._others_wait() else 0.0
+        self._serve_first(_ALLOWANCE - reserved)
         until = max(_ALLOWANCE, self._used + reserved)
-        self._serve(self._second, until)
+        self._serve_others(until)
         if self._used > until + _ALLOWANCE:
             self._rest = _REST
 
-    def _serve(self, line: _Line, until: float) -> None:
-        while line and self._used < until:
-            self.run(self._give_turn, line)
+    def _serve_first(self, until: float) -> None:
+        while self._first and self._used < until:
+            self.run(self._give_turn, self._first)
 
-    def _give_turn(self, line: _Line) -> None:
+    def _serve_others(self, until: float) -> None:
+        while self._others_wait() and self._used < until:
+            self._others.rotate()
+            if line := self._others[0]:
+                self.run(self._give_turn, line)
+
+    def _give_turn(self, line: _Steps) -> None:
         step = line.popleft()
         until = self._now() + _SHARE
         try:

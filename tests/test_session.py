@@ -371,7 +371,7 @@ async def test_a_large_message_keeps_nobody_waiting_who_has_a_small_one() -> Non
         large.send(call("behind it"))
         small.send(call("little"))
         assert small.answers("little")
-        assert not large.answers("much"), "it stands in the second line"
+        assert not large.answers("much"), "it stands in a line behind"
         assert not all(large.reading)
         for ident in ("much", "behind it"):
             await large.answer(ident)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streamd.turns import MUCH, Turns
+from streamd.turns import MUCH, Line, Turns
 from tests import parts
 
 HALF_A_MS = 0.00051
@@ -167,7 +167,7 @@ async def test_newcomers_come_after_the_others_and_have_a_part_of_each_round(
 ) -> None:
     done: list[str] = []
     for _ in range(4):
-        turns.add(working(clock, done, "n", 2), second=True)
+        turns.add(working(clock, done, "n", 2), Line.NEWCOMERS)
     for _ in range(8):
         turns.add(working(clock, done, "o", 2))
     await asyncio.sleep(0)
@@ -187,10 +187,10 @@ async def test_newcomers_have_their_part_however_long_the_others_take(
         return True
 
     turns.add(long)
-    turns.add(working(clock, done, "n", 2), second=True)
+    turns.add(working(clock, done, "n", 2), Line.NEWCOMERS)
     await asyncio.sleep(0)
     assert "".join(done) == "onn"
-    turns.add(working(clock, done, "n", 2), second=True)
+    turns.add(working(clock, done, "n", 2), Line.NEWCOMERS)
     await asyncio.sleep(0)
     assert "".join(done) == "onnonn"
     await asyncio.sleep(0)
@@ -200,12 +200,12 @@ async def test_newcomers_have_their_part_however_long_the_others_take(
 async def test_newcomers_alone_have_the_whole_of_a_round(clock: Clock, turns: Turns) -> None:
     done: list[str] = []
     for name in "abcd":
-        turns.add(working(clock, done, name, 2), second=True)
+        turns.add(working(clock, done, name, 2), Line.NEWCOMERS)
     await asyncio.sleep(0)
     assert "".join(done) == "aabbcc"
 
 
-async def test_after_a_piece_that_took_long_the_second_line_rests(
+async def test_after_a_piece_that_took_long_the_lines_behind_the_first_rest(
     clock: Clock, turns: Turns
 ) -> None:
     done: list[str] = []
@@ -214,8 +214,8 @@ async def test_after_a_piece_that_took_long_the_second_line_rests(
         clock.now += 0.03
         done.append("l")
 
-    turns.add(large, second=True)
-    turns.add(large, second=True)
+    turns.add(large, Line.BULK)
+    turns.add(large, Line.BULK)
     for _ in range(10):
         turns.add(working(clock, done, "o", 1))
         await asyncio.sleep(0)
@@ -223,21 +223,31 @@ async def test_after_a_piece_that_took_long_the_second_line_rests(
     turns.add(working(clock, done, "o", 1))
     await asyncio.sleep(0)
     assert turns.free()
-    assert not turns.free(second=True), "whoever comes next waits, too"
+    assert not turns.free(Line.BULK), "whoever comes next waits, too"
+
+
+async def test_who_brings_much_does_not_stand_behind_newcomers(clock: Clock, turns: Turns) -> None:
+    done: list[str] = []
+    for _ in range(4):
+        turns.add(working(clock, done, "n", 2), Line.NEWCOMERS)
+    turns.add(working(clock, done, "m", 4), Line.BULK)
+    turns.add(working(clock, done, "o", 8))
+    await parts.turns()
+    assert "".join(done) == "oooonn" + "oooomm" + "nnmmnn" + "nn"
 
 
 async def test_only_newcomers_wait_for_newcomers(clock: Clock, turns: Turns) -> None:
-    assert turns.free(second=True)
-    turns.add(working(clock, [], "n", 1), second=True)
-    assert not turns.free(second=True)
+    assert turns.free(Line.NEWCOMERS)
+    turns.add(working(clock, [], "n", 1), Line.NEWCOMERS)
+    assert not turns.free(Line.NEWCOMERS)
     assert turns.free()
     await parts.turns()
-    assert turns.free(second=True)
+    assert turns.free(Line.NEWCOMERS)
     turns.add(working(clock, [], "o", 1))
-    assert not turns.free(second=True)
+    assert not turns.free(Line.NEWCOMERS)
 
 
-async def test_a_large_message_is_read_in_the_second_line(clock: Clock, turns: Turns) -> None:
+async def test_a_large_message_is_read_in_the_line_for_it(clock: Clock, turns: Turns) -> None:
     done: list[str] = []
 
     def read(message: bytes) -> int:

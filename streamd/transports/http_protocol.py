@@ -18,6 +18,7 @@ from streamd.transports import kernel
 from streamd.transports.door import Refusal
 from streamd.transports.gate import Gate
 from streamd.transports.proxies import address_of
+from streamd.turns import Line
 
 __all__ = ["HttpProtocol"]
 
@@ -181,12 +182,14 @@ class HttpProtocol(HttpToolsProtocol):
             self._begin_request()
         turns = self._gate.turns
         much = len(data) > _BITE
-        second = much or self.cycle is None  # No request of it has come to the application yet.
-        if not self._kept and not much and turns.free(second=second):
+        line = Line.BULK if much else Line.FIRST
+        if self.cycle is None:
+            line = Line.NEWCOMERS  # No request of it has come to the application yet.
+        if not self._kept and not much and turns.free(line):
             turns.run(self._take, data)
             return
         if not self._kept:
-            turns.add(self._take_kept, second=second)
+            turns.add(self._take_kept, line)
         self._kept += data
         self.transport.pause_reading()
 

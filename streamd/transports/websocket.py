@@ -24,6 +24,7 @@ from streamd.transports.gate import Gate
 from streamd.transports.handshake import BAD_REQUEST, shake_hands
 from streamd.transports.journal import Totals
 from streamd.transports.proxies import address_of
+from streamd.turns import Line
 
 __all__ = ["TOO_SLOW", "WebSocket"]
 
@@ -129,7 +130,7 @@ class WebSocket(asyncio.Protocol):
         # The request comes whole, and in a turn; frames are never to reach the parser that reads it.
         much = len(data) > _BITE and self._parser.state is not State.CONNECTING
         waits = self._unread or self._held or much
-        if not waits and turns.free(second=self._is_new):
+        if not waits and turns.free(self._line(len(data))):
             turns.run(self._bite, data)
         else:
             self._unread += data
@@ -142,9 +143,11 @@ class WebSocket(asyncio.Protocol):
         """Whether what comes has to wait: the session is full, or the peer does not take its answers."""
         return not self._reading or (self._outbox is not None and self._outbox.paused)
 
-    @property
-    def _is_new(self) -> bool:
-        return self._session is None or self._session.is_new
+    def _line(self, size: int) -> Line:
+        """Return where so many bytes of it wait."""
+        if self._session is None or self._session.is_new:
+            return Line.NEWCOMERS
+        return Line.BULK if size > _BITE else Line.FIRST
 
     @property
     def deaf(self) -> bool:
@@ -165,8 +168,7 @@ class WebSocket(asyncio.Protocol):
             self._transport.pause_reading()
             if not self._feeding:
                 self._feeding = True
-                much = len(self._unread) > _BITE
-                self._gate.turns.add(self._feed, second=much or self._is_new)
+                self._gate.turns.add(self._feed, self._line(len(self._unread)))
         else:
             self._transport.resume_reading()
 
