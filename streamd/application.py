@@ -131,7 +131,8 @@ class Application:
         self._admin_port = AdminPort(app, self.gate)
         await self._admin_port.open(self._admin_sockets)
         if self._certificate is not None:
-            self._watching = asyncio.create_task(self._certificate.watch(), name="certificate")
+            watching = self._certificate.watch(worker.meters.certificate_expiry.set)
+            self._watching = asyncio.create_task(watching, name="certificate")
 
     def _make_store(self, stream: Stream) -> Store:
         make = self.settings.store

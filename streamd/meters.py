@@ -140,6 +140,11 @@ class Meters(Layout):
             "resident_memory_bytes",
             "Memory of the worker processes; what they share counts for each.",
         )
+        self.certificate_expiry = self._gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When the certificate in use ends, as Unix time; of servers that speak TLS.",
+            "lowest",
+        )
 
 
 def _error_codes() -> tuple[int, ...]:

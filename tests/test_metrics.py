@@ -34,6 +34,7 @@ def two_workers() -> tuple[Meters, list[Row]]:
         meters.inserted.add(number)
         meters.connections.add(number)
         meters.tail_lag_entries.set(number)
+        meters.certificate_expiry.set(1_000 - number)
         meters.disconnects[1006].add(number)
         meters.disconnects[3333].add(number)
         meters.calls["ping"].observe(0.003, number)
@@ -53,12 +54,14 @@ def test_counters_are_of_all_workers_ever_and_gauges_of_those_who_live() -> None
     assert found["streamd_disconnects_total/other"] == 11
     assert found["streamd_connections"] == 1
     assert found["streamd_tail_lag_entries"] == 1
+    assert found["streamd_certificate_expiry_timestamp_seconds"] == 999
     assert found["streamd_workers"] == 1
     assert __version__ in text.decode()
     both = [row._replace(alive=True) for row in rows]
     found = samples(expose(meters.families, both, "")[0])
     assert found["streamd_connections"] == 11
     assert found["streamd_tail_lag_entries"] == 10, "each worker has a tail; the worst is told"
+    assert found["streamd_certificate_expiry_timestamp_seconds"] == 990, "the first that ends"
     assert found["streamd_workers"] == 2
 
 
@@ -77,6 +80,15 @@ def test_a_histogram_is_cumulative() -> None:
 def test_no_worker_has_counted_anything() -> None:
     found = samples(expose(Meters().families, [], "")[0])
     assert found["streamd_workers"] == found["streamd_tail_lag_seconds"] == 0
+    assert "streamd_certificate_expiry_timestamp_seconds" not in found
+
+
+def test_the_lowest_is_of_those_who_have_one() -> None:
+    meters, rows = two_workers()
+    rows = [row._replace(alive=True) for row in rows]
+    rows[1].cells[next(f.at for f in meters.families if f.kind == "lowest")] = 0  # type: ignore[index]
+    found = samples(expose(meters.families, rows, "")[0])
+    assert found["streamd_certificate_expiry_timestamp_seconds"] == 999
 
 
 def test_openmetrics_is_given_to_those_who_want_it() -> None:

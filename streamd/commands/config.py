@@ -63,6 +63,9 @@ def check(file: File = None) -> None:
         for fault in error.faults if isinstance(error, BadSettings) else [str(error)]:
             say(f"streamd: {fault}")
         raise typer.Exit(1) from None
+    certificate = settings.to_certificate()
+    if certificate is not None and certificate.trouble is not None:
+        say(f"streamd: {certificate.trouble}")  # A server starts with it, and tells so in its log.
     given = [name for name in _NAMES if name in settings.model_fields_set - {"config"}]
     told = f"given are {', '.join(given)}" if given else "none is given, all are the defaults"
     typer.echo(f"streamd: the settings are right; {told}")

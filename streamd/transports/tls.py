@@ -4,32 +4,38 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from streamd.errors import StartupError
+from streamd.transports.x509 import end_of
 
-__all__ = ["LOOK", "Certificate", "load_certificate"]
+__all__ = ["LOOK", "Certificate"]
 
 logger = logging.getLogger("streamd.tls")
 
 LOOK = 5.0
 """Seconds between two looks at the files."""
+_DAY = 24 * 3600
+_SOON = 7 * _DAY
+"""Seconds before its end by which a certificate should have been renewed."""
 
 _Stamp = tuple[tuple[int, ...] | None, ...]
 """What changes with the content of the files: of each its number, its size and when it was written."""
 
 
-def load_certificate(certificate: Path, key: Path | None) -> ssl.SSLContext:
-    """Return what a server shows its peers; the key may stand in the certificate's file. Raise StartupError."""
-    _check_readable("tls_cert", certificate)
+def _load(certificate: Path, key: Path | None) -> tuple[ssl.SSLContext, float]:
+    """Return what a server shows its peers, and when it ends; the key may stand in the certificate's file."""
+    chain = _read("tls_cert", certificate)
     if key is not None:
-        _check_readable("tls_key", key)
+        _read("tls_key", key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key, _refuse_password)
-    except ssl.SSLError as exc:
+        return context, end_of(chain)
+    except (OSError, ValueError) as exc:  # They may be exchanged in this very moment.
         raise StartupError(_why(exc, certificate, key)) from None
-    return context
 
 
 class Certificate:
@@ -43,17 +49,34 @@ class Certificate:
         self._certificate = certificate
         self._key = key
         self._judged = self._seen = self._stamp()
-        self.context = load_certificate(certificate, key)
-        """What the next handshake is done with."""
+        self.context, self.end = _load(certificate, key)
+        """What the next handshake is done with, and when that ends, in seconds of Unix time."""
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
         """Look at once, and take what is there as complete."""
         self._hurry.set()
 
-    async def watch(self) -> None:
-        """Look every few seconds, until cancelled; the event loop waits for no disk."""
+    @property
+    def trouble(self) -> str | None:
+        """What is the matter with its end, in a sentence, if anything is."""
+        left = self.end - time.time()
+        if left <= 0:
+            return f"the certificate in {self._certificate} has expired: clients that check it stay away"
+        if left < _SOON:
+            return (
+                f"the certificate in {self._certificate} ends in {left / _DAY:.1f} days: renew it"
+            )
+        return None
+
+    async def watch(self, note_end: Callable[[float], None]) -> None:
+        """Look every few seconds, until cancelled, and note when the one ends that counts.
+
+        The event loop waits for no disk.
+        """
+        self._warn()
         while True:
+            note_end(self.end)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), LOOK)
             complete = self._hurry.is_set()
@@ -69,11 +92,16 @@ class Certificate:
             return
         self._judged = stamp
         try:
-            self.context = load_certificate(self._certificate, self._key)
+            self.context, self.end = _load(self._certificate, self._key)
         except StartupError as exc:
             logger.warning("the certificate before stays, the renewed one will not do: %s", exc)
         else:
             logger.info("the certificate was renewed")
+            self._warn()
+
+    def _warn(self) -> None:
+        if trouble := self.trouble:
+            logger.warning("%s", trouble)
 
     def _stamp(self) -> _Stamp:
         return tuple(_stamp_of(file) for file in (self._certificate, self._key) if file is not None)
@@ -87,10 +115,9 @@ def _stamp_of(file: Path) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _check_readable(name: str, file: Path) -> None:
+def _read(name: str, file: Path) -> bytes:
     try:
-        with file.open("rb"):
-            pass
+        return file.read_bytes()
     except OSError as exc:
         raise StartupError(f"{name}: {file} can't be read: {exc.strerror}") from exc
 
@@ -102,8 +129,8 @@ def _refuse_password() -> str:
     )
 
 
-def _why(exc: ssl.SSLError, certificate: Path, key: Path | None) -> str:
-    if exc.reason == "KEY_VALUES_MISMATCH":
+def _why(exc: Exception, certificate: Path, key: Path | None) -> str:
+    if isinstance(exc, ssl.SSLError) and exc.reason == "KEY_VALUES_MISMATCH":
         return f"tls_key: {key or certificate} has not the key of the certificate in {certificate}"
     if key is None:
         return f"tls_cert: {certificate} has no certificate with its key (PEM); name the key with --tls-key"

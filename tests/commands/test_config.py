@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from streamd.config import LIMITS, Settings
+from tests.transports.certificates import make
 
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
 
@@ -115,6 +117,20 @@ def test_what_does_not_fit_together_is_told(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert sentence in done.stderr
+
+
+def test_a_certificate_that_has_expired_is_told_and_keeps_nobody_from_starting(
+    tmp_path: Path,
+) -> None:
+    files = make(tmp_path, end=datetime(2020, 1, 2, tzinfo=UTC))
+    done = config("check", STREAMD_TLS_CERT=str(files.both))
+    assert done.stderr == (
+        f"streamd: the certificate in {files.both} has expired: clients that check it stay away\n"
+    )
+    assert (done.returncode, "the settings are right" in done.stdout) == (0, True)
+    make(tmp_path)
+    done = config("check", STREAMD_TLS_CERT=str(files.both))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_without_a_command_it_says_what_there_is() -> None:

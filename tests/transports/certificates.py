@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,9 +34,11 @@ class Files(NamedTuple):
         return context
 
 
-def make(folder: Path) -> Files:
+def make(folder: Path, *, end: datetime | None = None) -> Files:
+    """Write them to a folder; the certificate ends in some centuries unless it is said when."""
     authority = trustme.CA()
-    issued = authority.issue_cert("localhost", "127.0.0.1")
+    began = None if end is None else end - timedelta(days=90)
+    issued = authority.issue_cert("localhost", "127.0.0.1", not_before=began, not_after=end)
     made = Files(folder / "cert.pem", folder / "key.pem", folder / "both.pem", folder / "ca.pem")
     made.cert.write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
     made.key.write_bytes(issued.private_key_pem.bytes())

@@ -2,17 +2,22 @@
 
 import asyncio
 import logging
+import re
 import shutil
 import signal
 import ssl
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamd_client import FeedState, connect
 
 from streamd.address import Address
-from tests.harness import get, running, until
+from tests.harness import Peer, get, running, until
 from tests.promises.serving import Daemon, free_port
+from tests.test_metrics import counted
 from tests.transports.certificates import Files, exchange, make
 
 
@@ -89,6 +94,71 @@ async def test_a_pair_that_will_not_do_leaves_the_one_before(
     assert second.endswith("are not a certificate and its key (PEM)")
 
 
+def in_days(days: float) -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
+
+
+@pytest.mark.parametrize(
+    ("days", "warning"),
+    [
+        (-0.01, r"the certificate in .*cert.pem has expired: clients that check it stay away"),
+        (6.99, r"the certificate in .*cert.pem ends in 7.0 days: renew it"),
+        (7.01, None),
+    ],
+)
+async def test_how_long_it_counts_is_measured_and_told_when_that_is_not_long(
+    tmp_path: Path, new: Files, days: float, warning: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start and when it is renewed."""
+    files = make(tmp_path, end=in_days(days))
+    async with running(**files.options) as server:
+
+        def end() -> float | None:
+            found = counted(server.application.gate.worker.meters)
+            return found.get("streamd_certificate_expiry_timestamp_seconds")
+
+        await until(lambda: end() == pytest.approx(time.time() + days * 86_400, abs=60))
+        put(new, files)
+        server.application.reload()
+        await until(lambda: end() > time.time() + 365 * 86_400)
+        later = tmp_path / "later"
+        later.mkdir()
+        put(make(later, end=in_days(days)), files)
+        server.application.reload()
+        await until(lambda: end() == pytest.approx(time.time() + days * 86_400, abs=60))
+    told = [line.message for line in caplog.records if line.levelno == logging.WARNING]
+    assert len(told) == (2 if warning else 0)
+    assert all(re.fullmatch(warning or "", line) for line in told)
+
+
+async def test_without_tls_there_is_no_end_to_measure() -> None:
+    async with running() as server, Peer.connect(server) as peer:
+        await peer.send(get("/metrics"))
+        text = (await peer.response()).body
+        assert b"# TYPE streamd_certificate_expiry_timestamp_seconds gauge" in text
+        assert b"\nstreamd_certificate_expiry_timestamp_seconds" not in text
+
+
+async def test_files_that_are_gone_for_a_moment_end_no_watch(
+    old: Files, new: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between the look whether they can be read, and OpenSSL's."""
+
+    class Gone(ssl.SSLContext):
+        def load_cert_chain(self, *files: Any) -> None:
+            raise FileNotFoundError(2, "No such file or directory")
+
+    async with running(**old.options) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr("streamd.transports.tls.ssl.SSLContext", Gone)
+            old.cert.touch()
+            server.application.reload()
+            await until(lambda: caplog.records)
+        put(new, old)
+        server.application.reload()
+        await until_shown(server, new)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_sighup_lets_every_worker_look_at_once(old: Files, new: Files, workers: int) -> None:
     words = ("--tls-cert", str(old.cert), "--tls-key", str(old.key), "--workers", str(workers))
@@ -112,6 +182,10 @@ async def test_sighup_lets_every_worker_look_at_once(old: Files, new: Files, wor
                     await asyncio.sleep(0.05)
             for _ in range(4 * workers):
                 assert await shows(at, new)
+            assert (
+                b"\nstreamd_certificate_expiry_timestamp_seconds 3.2"
+                in (await exchange(at, new.context(), get("/metrics"))).body
+            )
             await client.ping()
             assert client.connected
     finally:
