@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 import streamd.watch
 from streamd.cursor import Chain
 from streamd.errors import StoreUnavailable
-from tests.parts import DEADLINE, Client, ScriptedStore, memory, serving, turns
+from tests.harness import running, until
+from tests.parts import Client, ScriptedStore, memory, serving, turns
+from tests.services import PostgresServer, RedisServer
 from tests.test_metrics import counted
 
 CHAIN = Chain("aaaaaaaa")
@@ -20,12 +22,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(streamd.watch, "_LOOK", 0.005)
     monkeypatch.setattr(streamd.watch, "_BEAT", 0.005)
     return
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_tail_without_a_sign_of_life_does_not_follow(
@@ -75,6 +71,32 @@ async def test_a_store_that_is_away_leaves_it_alive() -> None:
         store.failures += [StoreUnavailable()] * 50
         await until(lambda: not worker.ready)
         assert worker.watch.alive
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        pytest.param("new_redis", marks=pytest.mark.redis),
+        pytest.param("new_postgres", marks=pytest.mark.postgres),
+    ],
+)
+async def test_a_store_that_stands_still_is_seen_though_nobody_inserts_or_asks(
+    service: str, request: pytest.FixtureRequest
+) -> None:
+    store: RedisServer | PostgresServer = request.getfixturevalue(service)()
+    url = store.url if isinstance(store, RedisServer) else store.url()
+    async with running(store=url, store_deadline=0.5) as server:
+        worker = server.application.gate.worker
+        errors = "streamd_store_errors_total/{}".format
+        store.pause()
+        await until(lambda: counted(worker.meters)[errors("state")] >= 3)
+        found = counted(worker.meters)
+        assert found[errors("tail")] == 1
+        assert found["streamd_tail_lag_seconds"] > 1
+        assert found["streamd_ready_workers"] == 0
+        store.resume()
+        await until(lambda: counted(worker.meters)["streamd_ready_workers"])
+        await until(lambda: counted(worker.meters)["streamd_store_reconnects_total"])
 
 
 async def test_the_lag_of_the_tail_in_entries_and_seconds() -> None:
