@@ -1,10 +1,12 @@
 """What tests of stores in trouble share: refusals, the event loop's longest step, and stubborn writers."""
 
 import asyncio
+import logging
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,8 @@ from streamd.event import Keys
 from streamd.limits import Limits
 from streamd.stores import open_store
 from streamd.stores.base import Store, Stream
+from tests.harness import until
+from tests.services import PostgresServer, RedisServer
 from tests.stores.worlds import KEYS, batch_id, draft, read_all
 
 
@@ -87,6 +91,41 @@ class Writer:
                     assert not any(placed.duplicate for placed in verdict)
                     self.stored |= dict(zip(texts, [p.seq for p in verdict], strict=True))
                     break
+
+
+async def assert_outages_of_retention_are_told_once(
+    sweeper: Any, server: RedisServer | PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fail unless retention tells once that it waits, however often it tries, and once that it goes on."""
+    caplog.set_level(logging.INFO)
+    failed, sweep = 0, sweeper.sweep
+
+    async def sweep_and_count() -> Any:
+        nonlocal failed
+        try:
+            return await sweep()
+        except StoreUnavailable:
+            failed += 1
+            raise
+
+    def told() -> list[str]:
+        lines = [record.message for record in caplog.records if "retention" in record.message]
+        return [line.partition(": ")[0] for line in lines]
+
+    sweeper.sweep, sweeper._pause = sweep_and_count, 0.01
+    serving = asyncio.create_task(sweeper.serve())
+    try:
+        for outage in (1, 2):
+            server.pause()
+            await until(lambda enough=3 * outage: failed >= enough)
+            server.resume()
+            await until(lambda lines=2 * outage: len(told()) >= lines)
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])
+    waits = told()[0]
+    assert waits.startswith("retention waits for ")
+    assert told() == [waits, "retention goes on"] * 2
 
 
 async def assert_stored_once(store: Store, writers: Iterable[Writer]) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from random import Random
 from typing import Any, Self
 
 import asyncpg
@@ -19,9 +20,17 @@ from streamd.filters import EVERYTHING
 from streamd.limits import Limits
 from streamd.stores.base import Store, Stream
 from streamd.stores.sql.postgresql import PostgresqlDialect
+from streamd.stores.sql.retention import Sweeper
 from streamd.stores.sql.store import SqlStore
 from tests.services import PostgresServer
-from tests.stores.faults import Writer, assert_stored_once, make, pulse, refusal
+from tests.stores.faults import (
+    Writer,
+    assert_outages_of_retention_are_told_once,
+    assert_stored_once,
+    make,
+    pulse,
+    refusal,
+)
 from tests.stores.process import run
 from tests.stores.worlds import (
     KEYS,
@@ -825,3 +834,13 @@ async def test_tables_that_are_gone_are_told_of(
             with pytest.raises(StoreUnavailable, match="tables"):
                 await call
         assert not followed.task.done()
+
+
+async def test_a_retention_that_waits_says_so_once(
+    new_postgres: NewPostgres, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = new_postgres()
+    store = await connect(server.url(), store_deadline=0.3)
+    store._retention.cancel()  # Its own is not the one that is looked at.
+    sweeper = Sweeper(store._access, Limits(max_events=10), random=Random(1))
+    await assert_outages_of_retention_are_told_once(sweeper, server, caplog)

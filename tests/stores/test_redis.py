@@ -23,6 +23,7 @@ from streamd.stores.redis import RedisStore
 from streamd.stores.redis.retention import Sweeper
 from streamd.stores.redis.scripts import EXPIRED, SEARCH, Script
 from tests.services import RedisServer, free_port
+from tests.stores.faults import assert_outages_of_retention_are_told_once
 from tests.stores.worlds import (
     KEYS,
     PLENTY,
@@ -929,6 +930,16 @@ async def test_a_retention_that_ends_is_seen(
     with pytest.raises(TypeError):
         await sweeper.serve()
     assert "CRITICAL" in caplog.text
+
+
+async def test_a_retention_that_waits_says_so_once(
+    new_redis: NewRedis, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = new_redis()
+    store = await connect(server.url, store_deadline=0.1)
+    store._retention.cancel()  # Its own is not the one that is looked at.
+    sweeper = Sweeper(store._access, Limits(max_events=10), random=Random(1))
+    await assert_outages_of_retention_are_told_once(sweeper, server, caplog)
 
 
 def between(store: RedisStore, script: Script, action: Callable[[], Any]) -> None:

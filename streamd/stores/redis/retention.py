@@ -39,16 +39,22 @@ class Sweeper:
 
     async def serve(self) -> None:
         """Sweep until cancelled; or, where nothing is to be forgotten, until nothing is left over."""
+        waiting = False
         while True:
             try:
                 clean = await self.sweep()
             except CallError as error:
-                logger.warning("retention waits for Redis: %s", error)
-                clean = False
+                if not waiting:
+                    logger.warning("retention waits for Redis: %s", error)
+                waiting, clean = True, False
             except Exception:
                 # A defect, and nobody waits for this task: it must be seen.
                 logger.critical("retention has ended; nothing is forgotten any more", exc_info=True)
                 raise
+            else:
+                if waiting:
+                    logger.info("retention goes on")
+                waiting = False
             if clean and not self._max_events and not self._max_age_ms:
                 return
             await asyncio.sleep(self._pause * self._random.uniform(0.5, 1))

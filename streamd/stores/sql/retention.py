@@ -73,16 +73,22 @@ class Sweeper:
 
     async def serve(self) -> None:
         """Sweep until cancelled."""
+        waiting = False
         while True:
             try:
                 more = await self.sweep()
             except CallError as error:
-                logger.warning("retention waits for %s: %s", self._access.dialect.name, error)
-                more = False
+                if not waiting:
+                    logger.warning("retention waits for %s: %s", self._access.dialect.name, error)
+                waiting, more = True, False
             except Exception:
                 # A defect, and nobody waits for this task: it must be seen.
                 logger.critical("retention has ended; nothing is forgotten any more", exc_info=True)
                 raise
+            else:
+                if waiting:
+                    logger.info("retention goes on")
+                waiting = False
             await asyncio.sleep(0 if more else self._pause * self._random.uniform(0.5, 1))
 
     async def sweep(self) -> bool:
