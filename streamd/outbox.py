@@ -16,7 +16,7 @@ class Outbox:
     `paused` before they write. While it is paused, subscriptions stay cursors and calls wait.
     """
 
-    __slots__ = ("_count", "_drained", "closed", "frame", "on_drained", "paused", "write")
+    __slots__ = ("_count", "_drained", "closed", "frame", "on_drained", "paused", "sent", "write")
 
     def __init__(
         self,
@@ -26,6 +26,8 @@ class Outbox:
     ) -> None:
         """Begin; `count` is told the bytes of each message that is sent, not of frames that come prepared."""
         self._count = count
+        self.sent = 0
+        """The same bytes, of all messages so far."""
         self.write = write
         """Write prepared frames; nothing happens after `close`."""
         self.frame = frame
@@ -41,6 +43,7 @@ class Outbox:
         if not self.closed:
             frames = self.frame(payload)
             self.write(frames)
+            self.sent += len(frames)
             self._count(len(frames))
 
     def pause(self) -> None:

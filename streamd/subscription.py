@@ -85,6 +85,7 @@ class Peer:
 
     __slots__ = (
         "_entries",
+        "_size",
         "last_number",
         "num_behind",
         "num_values",
@@ -96,7 +97,7 @@ class Peer:
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self._entries = 0
+        self._entries = self._size = 0
         self.subscriptions: dict[int, Subscription] = {}
         self.last_number = 0
         self.num_values = 0
@@ -113,10 +114,18 @@ class Peer:
         """Entries written to it as events, for all the subscriptions that it ever had."""
         return self._entries + sum([sub.entries for sub in self.subscriptions.values()])
 
+    @property
+    def size(self) -> int:
+        """The bytes of all messages written to it."""
+        return (
+            self.outbox.sent + self._size + sum([sub.size for sub in self.subscriptions.values()])
+        )
+
     def forget(self, sub: Subscription) -> bool:
         """Let a subscription go that has ended; tell whether it was still there."""
         if self.subscriptions.pop(sub.number, None) is None:
             return False
         self.num_values -= sub.num_values
         self._entries += sub.entries
+        self._size += sub.size
         return True

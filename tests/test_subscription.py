@@ -23,3 +23,13 @@ def test_subscriptions_are_told_apart_even_if_they_say_the_same() -> None:
 def test_a_peer_begins_with_nothing() -> None:
     peer = Peer(Outbox(lambda data: None, frame))
     assert (peer.subscriptions, peer.last_number, peer.num_values, peer.num_behind) == ({}, 0, 0, 0)
+
+
+def test_what_was_written_to_a_peer_is_that_of_subscriptions_too_that_are_gone() -> None:
+    peer = Peer(Outbox(lambda data: None, frame))
+    peer.outbox.send(b"1234")
+    for number in (1, 2):
+        sub = peer.subscriptions[number] = Subscription(peer, number, wanted({}))
+        sub.entries, sub.size = number, 100 * number
+    assert peer.forget(sub)
+    assert (peer.entries, peer.size) == (3, 305)

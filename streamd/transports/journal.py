@@ -28,8 +28,8 @@ class Totals(NamedTuple):
 
     entries: int
     """Entries written to it."""
-    bytes: int | None
-    """Bytes that it has taken, where the system tells."""
+    bytes: int
+    """Bytes of all messages written to it."""
     seconds: float
     """How long it was open."""
 

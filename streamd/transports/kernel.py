@@ -10,7 +10,7 @@ import sys
 import termios
 from typing import Any
 
-__all__ = ["acked", "end", "open_files", "raise_open_files", "taken", "tune", "unsent"]
+__all__ = ["end", "open_files", "raise_open_files", "taken", "tune", "unsent"]
 
 _NOT_SENT_LOW_WATER = 64 << 10
 _SEND_BUFFER = 256 << 10
@@ -47,12 +47,11 @@ def unsent(transport: asyncio.Transport) -> int:
 
 def taken(transport: asyncio.Transport) -> int:
     """Return a number that grows whenever the peer takes a byte."""
-    size = acked(transport)
+    size = _acked(transport)
     return -transport.get_write_buffer_size() if size is None else size
 
 
-def acked(transport: asyncio.Transport) -> int | None:
-    """Return the bytes that the peer has acknowledged, or None where the kernel does not tell."""
+def _acked(transport: asyncio.Transport) -> int | None:
     if not sys.platform.startswith("linux"):
         return None
     sock: Any = transport.get_extra_info("socket")

@@ -53,7 +53,7 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_address", "_entries", "_feeding", "_fragments", "_gate", "_is_text", "_opened", "_outbox", "_parser",
-        "_reading", "_session", "_transport", "_unread", "heard", "lagging", "number", "pinged", "slot",
+        "_reading", "_session", "_size", "_transport", "_unread", "heard", "lagging", "number", "pinged", "slot",
     )  # fmt: skip
 
     def __init__(
@@ -80,7 +80,7 @@ class WebSocket(asyncio.Protocol):
         self._unread = b""
         self._feeding = False
         self._reading = True
-        self._entries = 0
+        self._entries = self._size = 0
         self._opened = 0.0
         self.number = 0
         self.heard = gate.keepalive.now
@@ -318,14 +318,14 @@ class WebSocket(asyncio.Protocol):
         session, outbox = self._session, self._outbox
         self._session = self._outbox = self._fragments = None
         if session is not None and outbox is not None:
-            self._entries = session.peer.entries
+            self._entries, self._size = session.peer.entries, session.peer.size
             session.close()
             outbox.on_drained = None  # It leads back to the session.
 
     def _tell_end(self) -> None:
         if self.number:
             open_for = round(asyncio.get_running_loop().time() - self._opened, 3)
-            totals = Totals(self._entries, kernel.acked(self._transport), open_for)
+            totals = Totals(self._entries, self._size, open_for)
             self._gate.journal.closed(self.number, self._address, self._close_code, totals)
 
     @property

@@ -23,6 +23,7 @@ from streamd.server import RunningServer
 from tests.commands.cli import Command
 from tests.harness import DEADLINE, TEXT, call, frame, get, post, running, until, upgrade
 from tests.promises.serving import free_port
+from tests.test_metrics import counted
 from tests.transports.certificates import Files, exchange, make, outdated
 
 
@@ -203,6 +204,21 @@ async def test_many_events_to_one_who_reads_late(server: RunningServer, files: F
                 assert len(entry.event["text"]) == 1_000
                 if received == 2_000:
                     break
+
+
+async def test_what_was_written_is_told_at_the_end(
+    server: RunningServer, files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "streamd.peers")
+    async with connect(server.ws_url, ca_file=files.ca) as client:
+        async with client.subscribe(user=7) as feed:
+            await client.insert({"user": 7, "text": "x" * 5_000})
+            await anext(feed)
+    await until(lambda: caplog.records)
+    (line,) = [vars(record) for record in caplog.records]
+    assert (line["message"], line["entries"], line["code"]) == ("disconnected", 1, 1000)
+    sent = counted(server.application.gate.worker.meters)["streamd_sent_bytes_total"]
+    assert line["bytes"] == sent > 5_000
 
 
 async def test_a_server_that_stops_says_so(files: Files) -> None:
