@@ -34,10 +34,21 @@ class Watch:
         """Seconds of processors that were counted."""
         self._behind_since: float | None = None
         """When the look began that has not shown yet that the tail is where the store is."""
-        self.ready = False
-        """Whether it can serve: the store answers, and the tail moves."""
-        self.trouble: str | None = None
+        self.trouble: str | None = "it has not started yet"
         """What keeps it from serving, as the last look showed, in a sentence for everybody."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can serve: the store answers, and the tail moves."""
+        return self.trouble is None
+
+    def begin(self) -> None:
+        """Take note that it serves."""
+        self.trouble = None
+
+    def end(self) -> None:
+        """Take note that it serves no more."""
+        self.trouble = "it has ended"
 
     @property
     def alive(self) -> bool:
@@ -80,7 +91,7 @@ class Watch:
             logger.warning("not ready: %s", trouble)
         elif trouble is None and not self.ready:
             logger.info("ready")
-        self.ready, self.trouble = trouble is None, trouble
+        self.trouble = trouble
         self.measure()
 
     # What is measured by the clock.

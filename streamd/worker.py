@@ -77,11 +77,11 @@ class Worker:
             asyncio.create_task(self.watch.beat(), name="worker: beat"),
             asyncio.create_task(self.guard.deadlines.run(), name="worker: deadlines"),
         ]
-        self.watch.ready = True
+        self.watch.begin()
 
     async def aclose(self) -> None:
         """End everything and close the store; idempotent."""
-        self.watch.ready = False
+        self.watch.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -90,11 +90,6 @@ class Worker:
         await self._hub.aclose()
         await self._view.aclose()
         await self._store.aclose()
-
-    @property
-    def ready(self) -> bool:
-        """Whether it can serve: the store answers, and the tail moves."""
-        return self.watch.ready
 
     def session(
         self,

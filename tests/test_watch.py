@@ -30,11 +30,11 @@ async def test_a_tail_without_a_sign_of_life_does_not_follow(
     monkeypatch.setattr(streamd.watch, "_SILENCE", 0.05)
     store = ScriptedStore(CHAIN, [])
     async with serving(store) as worker:
-        await until(lambda: not worker.ready)
+        await until(lambda: not worker.watch.ready)
         assert counted(worker.meters)["streamd_ready_workers"] == 0
         assert "not ready: the tail gives no sign of life" in caplog.text
         store.say(0)  # nothing new
-        await until(lambda: worker.ready)
+        await until(lambda: worker.watch.ready)
         assert counted(worker.meters)["streamd_ready_workers"] == 1
 
 
@@ -43,10 +43,10 @@ async def test_what_is_the_matter_is_said_once(caplog: pytest.LogCaptureFixture)
     async with serving(store, store_deadline=0.01) as worker:
         for _ in range(2):
             store.gate.clear()
-            await until(lambda: not worker.ready)
+            await until(lambda: not worker.watch.ready)
             await asyncio.sleep(0.05)
             store.gate.set()
-            await until(lambda: worker.ready)
+            await until(lambda: worker.watch.ready)
     told = [record.message for record in caplog.records if record.name == "streamd.watch"]
     assert told == ["not ready: the store's newest entries did not arrive in time"] * 2
 
@@ -61,7 +61,7 @@ async def test_a_worker_whose_tail_has_ended_is_not_alive() -> None:
     async with serving(store) as worker:
         assert worker.watch.alive
         store.say(0)
-        await until(lambda: not worker.ready)
+        await until(lambda: not worker.watch.ready)
         assert not worker.watch.alive
 
 
@@ -69,7 +69,7 @@ async def test_a_store_that_is_away_leaves_it_alive() -> None:
     store = ScriptedStore(CHAIN, [])
     async with serving(store, store_deadline=0.01) as worker:
         store.failures += [StoreUnavailable()] * 50
-        await until(lambda: not worker.ready)
+        await until(lambda: not worker.watch.ready)
         assert worker.watch.alive
 
 

@@ -40,11 +40,11 @@ async def test_closing_twice_is_closing_once_and_leaves_no_task() -> None:
     before = asyncio.all_tasks()
     worker = Worker(MemoryStore("memory:", STREAM), STREAM)
     await worker.open()
-    assert worker.ready
+    assert worker.watch.ready
     assert asyncio.all_tasks() > before
     await worker.aclose()
     await worker.aclose()
-    assert not worker.ready
+    assert not worker.watch.ready
     assert asyncio.all_tasks() == before
 
 
@@ -70,7 +70,7 @@ async def test_a_store_that_can_not_be_read_keeps_it_from_starting(
     with pytest.raises(seen, match="the disk is gone"):
         await worker.open()
     assert store.closed
-    assert not worker.ready
+    assert not worker.watch.ready
     await worker.aclose()
 
 
@@ -81,7 +81,7 @@ async def test_it_is_ready_as_long_as_the_store_answers_and_the_tail_keeps_up(
 
     async def until(ready: bool) -> None:
         async with asyncio.timeout(DEADLINE):
-            while worker.ready != ready:
+            while worker.watch.ready != ready:
                 await asyncio.sleep(0.001)
 
     store = ScriptedStore(Chain("aaaaaaaa"), [])

@@ -82,11 +82,6 @@ class Gate:
         self._state: ServerState | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    @property
-    def ready(self) -> bool:
-        """Whether new peers will be served."""
-        return self.worker.ready and not self.draining
-
     def open(self) -> None:
         """Begin to look after connections."""
         self._tasks.append(asyncio.create_task(self.keepalive.run(), name="keepalive"))

@@ -66,12 +66,12 @@ class Operations:
         return json_response(503, {"status": "not live"})
 
     async def _ready(self, request: Request) -> Response:
-        if self._gate.ready:
-            return json_response(200, {"status": "ready"})
+        trouble = self._gate.worker.watch.trouble
         if self._gate.draining:
             return json_response(503, {"status": "draining"})
-        trouble = self._gate.worker.watch.trouble or "it has not started yet, or has ended"
-        return json_response(503, {"status": "not ready", "reason": trouble})
+        if trouble is not None:
+            return json_response(503, {"status": "not ready", "reason": trouble})
+        return json_response(200, {"status": "ready"})
 
     async def _metrics(self, request: Request) -> Response:
         worker = self._gate.worker

@@ -291,7 +291,6 @@ async def test_not_ready_while_draining_or_without_a_store(server: RunningServer
         gate.draining = True
         assert await ready() == (503, {"status": "draining"})
         gate.draining = False
-        gate.worker.watch.ready = False
         gate.worker.watch.trouble = "Redis does not answer"
         assert await ready() == (503, {"status": "not ready", "reason": "Redis does not answer"})
     assert (await ask(server, get("/health/live"))).status == 200

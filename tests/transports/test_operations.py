@@ -74,7 +74,7 @@ async def test_a_server_whose_tail_has_ended_is_not_live(
     worker = server.application.gate.worker
     monkeypatch.setattr(streamd.watch, "_LOOK", 0.01)
     worker._hub._tasks[0].cancel()
-    await until(lambda: not worker.ready)
+    await until(lambda: not worker.watch.ready)
     response = await ask(server, "/health/live")
     assert (response.status, response.json) == (503, {"status": "not live"})
     assert (await ask(server.admin, "/health/ready")).json == {
