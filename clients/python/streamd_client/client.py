@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 
 from streamd_client import methods
 from streamd_client.backoff import Backoff, full_jitter
+from streamd_client.caller import Caller
 from streamd_client.connection import websocket_url
 from streamd_client.feed import Feed, OnGap
 from streamd_client.link import Link
@@ -97,6 +98,7 @@ class Client:
 
     def __init__(self, link: Link, *, timeout: float) -> None:
         self._link = link
+        self._caller = Caller(link)
         self._timeout = timeout
 
     # Life.
@@ -291,4 +293,4 @@ class Client:
 
     async def _call(self, call: Call[T], timeout: float | None) -> T:
         seconds = self._timeout if timeout is None else timeout
-        return call.read(await self._link.call(call.method, call.params, seconds))
+        return call.read(await self._caller.call(call.method, call.params, seconds))

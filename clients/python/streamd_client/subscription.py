@@ -185,7 +185,7 @@ class Subscription:
         self.answered.set()
         self.changed.set()
 
-    # What the link tells (`link.Subscriber`).
+    # What the link tells (`routes.Subscriber`).
 
     def connected(self) -> None:
         """

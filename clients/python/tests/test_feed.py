@@ -12,6 +12,7 @@ from streamd_client import (
     LimitExceeded,
     PlaceLost,
 )
+from streamd_client.caller import Caller
 from streamd_client.inbox import MAX_ENTRIES
 
 from clients.python.tests.conftest import connected_to, eventually
@@ -31,7 +32,7 @@ async def numbers(feed, count):
 async def nothing_waits(feed):
     """Assert that no entry is there, by asking for one and for the server's answer."""
     waiting = asyncio.ensure_future(anext(feed))
-    await feed._subscription._link.call("ping", {}, 10)
+    await Caller(feed._subscription._link).call("ping", {}, 10)
     assert not waiting.done()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
