@@ -10,9 +10,12 @@ MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 POSTGRES := { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1
 NGINX := PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null
 NO_SERVICES := /usr/sbin/policy-rc.d
+# Debian's package would start a server of its own, for all to reach.
+INSTALL_STOPPED = [ -e $(NO_SERVICES) ] || { printf '\#!/bin/sh\nexit 101\n' >$(NO_SERVICES); chmod +x $(NO_SERVICES); ours=1; }; \
+  $(APT_INSTALL) --no-install-recommends $(1); [ -z "$$ours" ] || rm $(NO_SERVICES)
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/no-cluster.conf
 
-.PHONY: help install serve test lint js bench soak redis postgres chromium nginx
+.PHONY: help install serve test lint js bench soak redis postgres chromium nginx prometheus
 .DELETE_ON_ERROR:
 help:
 	@echo "make serve  run the server on 127.0.0.1:8080 with the keys user,kind,repo     (options: ARGS=...)"
@@ -51,13 +54,15 @@ chromium: # Its text needs a font; those of Debian's package are only recommende
 	  $(APT_INSTALL) --no-install-recommends chromium fonts-dejavu-core; fi || true
 	@command -v chromium >/dev/null || echo \
 	  "The tests in a browser need Chromium: install it, as with apt install chromium" >&2
-nginx: # Debian's package would start a server of its own, for all to reach.
-	@$(NGINX) || if $(MAY_INSTALL); then \
-	  [ -e $(NO_SERVICES) ] || { printf '#!/bin/sh\nexit 101\n' >$(NO_SERVICES); chmod +x $(NO_SERVICES); ours=1; }; \
-	  $(APT_INSTALL) --no-install-recommends nginx; [ -z "$$ours" ] || rm $(NO_SERVICES); fi || true
+nginx:
+	@$(NGINX) || if $(MAY_INSTALL); then $(call INSTALL_STOPPED,nginx); fi || true
 	@$(NGINX) || echo "The test of deploy/nginx.conf needs nginx: install it, as with apt install nginx" >&2
+prometheus:
+	@command -v promtool >/dev/null || if $(MAY_INSTALL); then $(call INSTALL_STOPPED,prometheus); fi || true
+	@command -v promtool >/dev/null || echo \
+	  "The test of deploy/alerts.yml needs promtool: install it, as with apt install prometheus" >&2
 # A third of the time tests wait: three of them keep two cores busy.
-test: install redis postgres chromium nginx .venv/js.stamp
+test: install redis postgres chromium nginx prometheus .venv/js.stamp
 	env -u MAKEFLAGS -u MAKELEVEL -u ARGS $(BIN)/pytest -n 3 --dist worksteal -m 'not soak' $(ARGS)
 	@$(MAKE) -s js lint
 lint: install

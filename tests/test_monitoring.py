@@ -1,6 +1,7 @@
-"""deploy/: the Grafana dashboard and the alert rules speak of metrics that there are."""
+"""deploy/: the Grafana dashboard and the alert rules speak of metrics that there are, and the rules fire."""
 
 import re
+import subprocess
 from typing import Any
 
 import orjson
@@ -13,9 +14,13 @@ from streamd.meters import Meters
 from streamd.metrics import expose
 from streamd.signatures import METHODS
 from tests.documents import ROOT
+from tests.services import need
 
 DASHBOARD = orjson.loads((ROOT / "deploy" / "grafana-dashboard.json").read_bytes())
 RULES = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text(encoding="utf-8"))
+FIRING = ROOT / "tests" / "alerts.yml"
+"""What `promtool` is to see of the rules: series that make each fire, and others that just do not."""
+TESTS = yaml.safe_load(FIRING.read_text(encoding="utf-8"))["tests"]
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
 SCRAPED = {"job", "instance"}
@@ -97,3 +102,44 @@ def test_alerts_have_names_of_their_own_and_refer_to_those_that_are_there() -> N
     assert len(set(names)) == len(names)
     texts = " ".join(alert["annotations"]["runbook"] for alert in ALERTS)
     assert set(re.findall(r"\bStreamd\w+", texts)) <= set(names)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_the_labels_that_a_summary_shows_are_left_in_the_expression(alert: dict[str, Any]) -> None:
+    shown = set(re.findall(r"\$labels\.(\w+)", alert["annotations"]["summary"]))
+    for labels in re.findall(r"\bby \(([^)]*)\)", alert["expr"]):
+        assert shown <= {label.strip() for label in labels.split(",")}
+    named = re.findall(r"\bstreamd_\w+", alert["expr"])
+    assert all(shown <= NAMES[name].keys() | SCRAPED for name in named)
+
+
+# At work.
+
+
+def test_the_rules_fire_where_they_should_and_nowhere_else() -> None:
+    promtool = need("promtool")
+    for words in (("check", "rules", ROOT / "deploy" / "alerts.yml"), ("test", "rules", FIRING)):
+        done = subprocess.run(
+            [promtool, *words], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("alert", [alert["alert"] for alert in ALERTS])
+def test_every_rule_is_seen_to_fire_and_to_be_quiet(alert: str) -> None:
+    asked = [
+        ask for test in TESTS for ask in test["promql_expr_test"] if f'"{alert}"' in ask["expr"]
+    ]
+    assert {bool(ask.get("exp_samples")) for ask in asked} == {True, False}
+
+
+def test_rules_are_seen_with_series_that_there_are() -> None:
+    for series in (each["series"] for test in TESTS for each in test["input_series"]):
+        name, labels = re.fullmatch(r"(\w+)\{(.*)\}", series).groups()  # type: ignore[union-attr]
+        given = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        assert given.keys() >= SCRAPED
+        if name == "up":  # Prometheus' own.
+            continue
+        known = NAMES[name]
+        assert given.keys() - SCRAPED == known.keys()
+        assert all(given[label] in known[label] for label in known)
