@@ -10,6 +10,7 @@ import pytest
 import streamd.turns
 from streamd.server import RunningServer
 from streamd.transports.http_protocol import HttpProtocol
+from streamd.turns import Line
 from streamd.worker import Worker
 from tests.harness import PING, TEXT, Peer, call, frame, get, post, running, until, upgrade
 
@@ -196,12 +197,12 @@ async def test_a_body_in_the_smallest_chunks_is_taken_by_and_by(
         assert (await peer.response()).json["result"] == "pong"
 
 
-async def test_who_brings_much_stands_behind_who_brings_little(
+async def test_who_brings_much_stands_behind_who_brings_little_and_not_behind_newcomers(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = server.application.gate
     assert gate is not None
-    fed: list[HttpProtocol] = []
+    fed: list[HttpProtocol | None] = []
     take = HttpProtocol._take
 
     def noting(self: HttpProtocol, data: bytes) -> None:
@@ -215,11 +216,15 @@ async def test_who_brings_much_stands_behind_who_brings_little(
         monkeypatch.setattr(HttpProtocol, "_take", noting)
         much, little = gate._others()
         gate.turns.spend(1)
+        for _ in range(20):
+            gate.turns.add(lambda: fed.append(None), Line.NEWCOMERS)
         much.data_received(post(call("ping").ljust(5_000)))
         little.data_received(post(call("ping")))
         assert fed == [], "both wait"
-        await until(lambda: len(fed) == 3)
-    assert fed == [little, much, much]
+        await until(lambda: len(fed) == 23)
+    assert [each for each in fed if each] == [little, much, much]
+    assert fed[0] is little
+    assert fed.index(much) <= 2, "newcomers and who brings much have their turns"
 
 
 async def test_nothing_is_lost_of_what_comes_with_the_handshake(server: RunningServer) -> None:

@@ -9,6 +9,7 @@ import pytest
 import streamd.turns
 from streamd.server import RunningServer
 from streamd.transports.websocket import WebSocket
+from streamd.turns import Line
 from tests.harness import (
     BINARY,
     CLOSE,
@@ -85,12 +86,12 @@ async def test_many_small_frames_of_one_peer_leave_others_their_turns(
     assert answered == ["one", "many"]
 
 
-async def test_who_brings_much_stands_behind_who_brings_little(
+async def test_who_brings_much_stands_behind_who_brings_little_and_not_behind_newcomers(
     server: RunningServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = server.application.gate
     assert gate is not None
-    fed: list[WebSocket] = []
+    fed: list[WebSocket | None] = []
     bite = WebSocket._bite
 
     def noting(self: WebSocket, data: bytes) -> None:
@@ -103,11 +104,15 @@ async def test_who_brings_much_stands_behind_who_brings_little(
         monkeypatch.setattr(WebSocket, "_bite", noting)
         much, little = gate.keepalive
         gate.turns.spend(1)
+        for _ in range(20):
+            gate.turns.add(lambda: fed.append(None), Line.NEWCOMERS)
         much.data_received(frame(PING, b"") * 1_000)
         little.data_received(frame(PING, b""))
         assert fed == [], "both wait"
-        await until(lambda: len(fed) == 3)
-    assert fed == [little, much, much]
+        await until(lambda: len(fed) == 23)
+    assert [each for each in fed if each] == [little, much, much]
+    assert fed[0] is little
+    assert fed.index(much) <= 2, "newcomers and who brings much have their turns"
 
 
 async def test_a_defect_ends_the_connection_though_its_bytes_waited_for_their_turn(
