@@ -89,6 +89,8 @@ async def test_a_client_that_comes_back_too_fast_is_let_in_later() -> None:
         for _ in range(3):
             async with connect(server.url, backoff=lambda attempt: 0.1) as client:
                 await client.ping()
+        meters = server.application.gate.worker.meters
+        assert value(meters.refused["connects_per_second"]) > 0
 
 
 async def test_calls_over_http_that_come_too_fast_are_repeated_until_they_are_done() -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any, Self
 
@@ -617,6 +618,13 @@ async def test_a_crash_of_a_single_process_loses_nothing(
 # Locks of others.
 
 
+async def somebody_waits(other: Any) -> None:
+    """Wait until somebody waits for a lock."""
+    await eventually(
+        partial(other.fetchval, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+    )
+
+
 async def test_a_lock_held_for_long_fails_inserts_in_time_and_holds_up_nobody(
     postgres_server: PostgresServer, postgres_url: str, stream_name: str, connect: Connect
 ) -> None:
@@ -637,7 +645,7 @@ async def test_a_lock_held_for_long_fails_inserts_in_time_and_holds_up_nobody(
             assert (await store.state()).head == 5
             assert places((await store.newest(wanted({"user": n}), PLENTY)).entries) == [n + 1]
         waiting = asyncio.create_task(put(store, [draft({"user": 5}, "five")]))
-        await asyncio.sleep(0.2)
+        await somebody_waits(other)
         await lock.rollback()
         assert (await waiting)[0][0][::2] == (6, False)
         assert (await put(store, [draft({"user": 5}, "five")]))[0][0][::2] == (6, True)
@@ -657,7 +665,7 @@ async def test_writers_that_wait_for_a_lock_do_not_shut_readers_out(
             f"SELECT 1 FROM streamd_streams WHERE name = '{stream_name}' FOR UPDATE"
         )
         writing = [asyncio.create_task(put_one(store, user=n)) for n in range(50)]
-        await asyncio.sleep(0.1)
+        await somebody_waits(other)
         for _ in range(5):
             assert (await asyncio.wait_for(store.state(), 0.5)).head == 1
         outcomes = await asyncio.gather(*writing, return_exceptions=True)

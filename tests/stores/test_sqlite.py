@@ -326,7 +326,7 @@ async def test_a_lock_held_for_long_fails_inserts_in_time_and_holds_up_nobody(
                 assert len((await store.after(0, EVERYTHING, PLENTY)).entries) == 5
                 assert clock() - begun < 0.4
             waiting = asyncio.create_task(put(store, [draft({"user": 5}, "five")]))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # SQLite tells nobody who waits for a lock.
             other.execute("COMMIT")
             assert (await waiting)[0][0][::2] == (6, False)
             assert (await put(store, [draft({"user": 5}, "five")]))[0][0][::2] == (6, True)

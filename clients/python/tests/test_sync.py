@@ -199,9 +199,15 @@ def test_passing_errors_are_retried_with_the_same_id(server, client, code):
 
 def test_queries_are_repeated_too(server, client):
     client.insert(WATCH)
-    for ask in (client.items, client.history, client.info, client.ping):
+    server.calls.clear()
+    asked = {}
+    for name in ("items", "history", "info", "ping"):
         server.tricks.append(drop_before)
-        ask()
+        asked[name] = getattr(client, name)()
+    assert asked["items"] == [WATCH]
+    assert [entry.event for entry in asked["history"].entries] == [WATCH]
+    assert asked["info"].keys == ["user", "kind", "repo"]
+    assert [call.method for call in server.calls] == [name for name in asked for _ in range(2)]
 
 
 def test_a_connection_closed_meanwhile_is_no_error(server, timed, time_):
