@@ -1,25 +1,15 @@
-"""The server's life: sockets, worker processes, signals, the way down."""
+"""The server's life, in the foreground or within a program: what it needs, where it listens, how it ends."""
 
 import asyncio
-import contextlib
 import logging
-import math
-import multiprocessing
-import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
-
-import uvicorn
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
-from uvicorn.supervisors.multiprocess import SIGNALS
 
 from streamd.address import Address, bind, closing, resolve
 from streamd.application import Application
@@ -28,32 +18,25 @@ from streamd.errors import StartupError
 from streamd.ledger import OwnLedger, SharedLedger
 from streamd.logs import set_up_logs
 from streamd.options import Options
+from streamd.process import (
+    BACKLOG,
+    Server,
+    ServerConfig,
+    Supervisor,
+    leave_if_worker,
+    restored_signals,
+)
 from streamd.systemd import Systemd
 from streamd.transports import kernel
-from streamd.transports.http_protocol import HttpProtocol
-from streamd.transports.tls_protocol import TlsProtocol
-from streamd.transports.websocket import WebSocket
 
 __all__ = ["RunningServer", "log_start", "run_server", "serve", "serve_settings"]
 
 logger = logging.getLogger("streamd.server")
 
-_BACKLOG = 65_535
-"""Connections that wait to be accepted: as many as the system allows, which cuts this to its own bound.
-
-Of 9,000 who came back at once, thousands found a shorter line full, and some were reset.
-"""
-_AT_ONCE = 16
-"""Connections that asyncio accepts before it does anything else; it takes for that the length of the line.
-
-So few that those who are turned away have gone before files are lacking: asyncio would try on as many
-times as the line is long, log each, and be deaf for minutes. With uvloop such connections are dropped.
-"""
 _OTHER_FILES = 200
 """Open files that are no connections let in: the store's, the listeners, those who are turned away."""
 _FEW = 10_000
 """Connections under which a server had better be told of, if it is open files that it lacks."""
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,135 +47,6 @@ class RunningServer(Address):
     """What it serves."""
     admin: Address | None
     """Where it serves operators, if that is a port of its own."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it has started, and stops at once when it is told to.
-
-    With a `systemd` it is the service itself: that is told of its life, and its signals are taken.
-    """
-
-    def __init__(self, config: uvicorn.Config, *, systemd: Systemd | None = None) -> None:
-        super().__init__(config)
-        self._systemd = systemd
-        self._stop = asyncio.Event()
-        self.on_started: Callable[[], None] | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, or raise StartupError instead of leaving the process."""
-        application: Application = self.config.loaded_app
-        try:
-            await super().startup(sockets)
-        except SystemExit as exc:
-            raise application.failure or StartupError("the server could not start") from exc
-        for listener in sockets or ():
-            listener.listen(_BACKLOG)
-        if application.gate is not None:
-            application.gate.attach(self.server_state)
-        if self.on_started is not None:
-            self.on_started()
-
-    async def main_loop(self) -> None:
-        """Keep the Date header true until the end, which need not wait for the next look at it."""
-        while not await self.on_tick(0):
-            if self._systemd is not None:
-                self._systemd.alive()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), 1.0)
-
-    def stop(self) -> None:
-        """Begin to shut down."""
-        if self._systemd is not None:
-            self._systemd.stopping()
-        self.should_exit = True
-        self._stop.set()
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Take the signals that mean to stop; unlike uvicorn, do not die of them afterwards."""
-        if self._systemd is None:
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        for number in _STOPPING:
-            loop.add_signal_handler(number, self._on_signal, number)
-        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        try:
-            yield
-        finally:
-            for number in (*_STOPPING, signal.SIGHUP):
-                loop.remove_signal_handler(number)
-
-    def _on_signal(self, number: int) -> None:
-        if self.should_exit and number == signal.SIGINT:
-            self.force_exit = True
-        self.stop()
-
-    def _on_hangup(self) -> None:
-        if _on_terminal():
-            self.stop()
-        else:
-            self.config.loaded_app.reload()
-
-
-class _Config(uvicorn.Config):
-    """uvicorn's settings, without what it does to the logs of the whole process."""
-
-    def __init__(self, application: Application) -> None:
-        limits = application.settings.limits
-        super().__init__(
-            application,
-            http=TlsProtocol if application.settings.secure else HttpProtocol,
-            ws=WebSocket,
-            lifespan="on",
-            interface="asgi3",
-            server_header=False,
-            proxy_headers=False,
-            workers=application.settings.workers,
-            # uvicorn's own server, which worker processes run, leaves the line as short as it is told.
-            backlog=_AT_ONCE if application.settings.workers == 1 else _BACKLOG,
-            timeout_keep_alive=math.ceil(limits.header_deadline),
-            # A backstop: the gate ends everything when its time is over.
-            timeout_graceful_shutdown=math.ceil(limits.drain) + 1,
-        )
-
-    def configure_logging(self) -> None:
-        """Leave the logs to whoever runs the server."""
-
-
-class _Supervisor(Multiprocess):
-    """uvicorn's supervisor of worker processes, which tells systemd of its life."""
-
-    def __init__(
-        self, config: uvicorn.Config, sockets: list[socket.socket], systemd: Systemd
-    ) -> None:
-        super().__init__(config, sockets)
-        self._systemd = systemd
-
-    def keep_subprocess_alive(self) -> None:
-        """Start workers anew that have died or hang."""
-        super().keep_subprocess_alive()
-        self._systemd.alive()
-
-    def handle_hup(self) -> None:
-        """Let all workers look whether the certificate was renewed; uvicorn would start them anew."""
-        if _on_terminal():
-            self.should_exit.set()
-            return
-        for process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                if process.pid is not None:
-                    os.kill(process.pid, signal.SIGHUP)
-
-    def terminate_all(self) -> None:
-        """Let all workers stop."""
-        self._systemd.stopping()
-        super().terminate_all()
-
-
-def _on_terminal() -> bool:
-    """Whether SIGHUP says that the terminal has gone; a service is told by it to read anew."""
-    return sys.stderr.isatty()
 
 
 # In the foreground.
@@ -247,7 +101,7 @@ def serve_settings(settings: Settings, on_started: Callable[[Address], None]) ->
         on_started(address)
         systemd.ready()
 
-    with closing(sockets), closing(_bind_admin(settings)) as admin, _restored_signals():
+    with closing(sockets), closing(_bind_admin(settings)) as admin, restored_signals():
         ledger = OwnLedger() if settings.workers == 1 else SharedLedger()
         application = Application(settings, alone=True, ledger=ledger, admin=admin)
         serve_somewhere(application, sockets, started, systemd)
@@ -286,12 +140,7 @@ def _affordable(settings: Settings) -> Settings:
 
 
 def _check_foreground() -> None:
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        # A worker process imports the script that called us. Raising would end this one, and the
-        # supervisor would start another, and so on; of this code it knows that it must not.
-        set_up_logs()
-        logger.error("with several workers call serve behind if __name__ == '__main__':")
-        sys.exit(STARTUP_FAILURE)
+    leave_if_worker()
     if threading.current_thread() is not threading.main_thread():
         raise StartupError("serve needs the main thread, which gets the signals: use run_server")
     try:
@@ -301,27 +150,16 @@ def _check_foreground() -> None:
     raise StartupError("serve can't be called where an event loop runs: use run_server")
 
 
-@contextmanager
-def _restored_signals() -> Generator[None]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None:  # else it is not Python's
-                signal.signal(number, handler)
-
-
 def _serve_here(
     application: Application,
     sockets: list[socket.socket],
     on_started: Callable[[], None],
     systemd: Systemd,
 ) -> None:
-    config = _Config(application)
+    config = ServerConfig(application)
 
     async def run() -> None:
-        server = _Server(config, systemd=systemd)
+        server = Server(config, systemd=systemd)
         server.on_started = on_started
         await server.serve(sockets)
 
@@ -341,12 +179,9 @@ def _serve_in_workers(
     asyncio.run(_try_out(application.settings))
     for listener in sockets:
         # Whoever comes before the workers are up waits for them.
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     on_started()
-    supervisor = _Supervisor(_Config(application), sockets, systemd)
-    supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-        raise StartupError("a worker process did not start; the lines above say why")
+    Supervisor(ServerConfig(application), sockets, systemd).run()
 
 
 async def _try_out(settings: Settings) -> None:
@@ -393,7 +228,7 @@ async def _running(
 ) -> AsyncGenerator[RunningServer]:
     """Run a server on some sockets for as long as the block lasts."""
     application = Application(settings, admin=admin)
-    server = _Server(_Config(application))
+    server = Server(ServerConfig(application))
     started = asyncio.get_running_loop().create_future()
     server.on_started = lambda: started.set_result(None)
     task = asyncio.create_task(server.serve(sockets), name="server")

@@ -1,0 +1,200 @@
+"""What a process runs: uvicorn's server, or its supervisor of worker processes, as they are wanted here."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import SIGNALS
+
+from streamd.application import Application
+from streamd.errors import StartupError
+from streamd.logs import set_up_logs
+from streamd.systemd import Systemd
+from streamd.transports.http_protocol import HttpProtocol
+from streamd.transports.tls_protocol import TlsProtocol
+from streamd.transports.websocket import WebSocket
+
+__all__ = ["BACKLOG", "Server", "ServerConfig", "Supervisor", "leave_if_worker", "restored_signals"]
+
+logger = logging.getLogger("streamd.process")
+
+BACKLOG = 65_535
+"""Connections that wait to be accepted: as many as the system allows, which cuts this to its own bound.
+
+Of 9,000 who came back at once, thousands found a shorter line full, and some were reset.
+"""
+_AT_ONCE = 16
+"""Connections that asyncio accepts before it does anything else; it takes for that the length of the line.
+
+So few that those who are turned away have gone before files are lacking: asyncio would try on as many
+times as the line is long, log each, and be deaf for minutes. With uvloop such connections are dropped.
+"""
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells when it has started, and stops at once when it is told to.
+
+    With a `systemd` it is the service itself: that is told of its life, and its signals are taken.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, systemd: Systemd | None = None) -> None:
+        super().__init__(config)
+        self._systemd = systemd
+        self._stop = asyncio.Event()
+        self.on_started: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, or raise StartupError instead of leaving the process."""
+        application: Application = self.config.loaded_app
+        try:
+            await super().startup(sockets)
+        except SystemExit as exc:
+            raise application.failure or StartupError("the server could not start") from exc
+        for listener in sockets or ():
+            listener.listen(BACKLOG)
+        if application.gate is not None:
+            application.gate.attach(self.server_state)
+        if self.on_started is not None:
+            self.on_started()
+
+    async def main_loop(self) -> None:
+        """Keep the Date header true until the end, which need not wait for the next look at it."""
+        while not await self.on_tick(0):
+            if self._systemd is not None:
+                self._systemd.alive()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 1.0)
+
+    def stop(self) -> None:
+        """Begin to shut down."""
+        if self._systemd is not None:
+            self._systemd.stopping()
+        self.should_exit = True
+        self._stop.set()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Take the signals that mean to stop; unlike uvicorn, do not die of them afterwards."""
+        if self._systemd is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in _STOPPING:
+            loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        try:
+            yield
+        finally:
+            for number in (*_STOPPING, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    def _on_signal(self, number: int) -> None:
+        if self.should_exit and number == signal.SIGINT:
+            self.force_exit = True
+        self.stop()
+
+    def _on_hangup(self) -> None:
+        if _on_terminal():
+            self.stop()
+        else:
+            self.config.loaded_app.reload()
+
+
+class ServerConfig(uvicorn.Config):
+    """uvicorn's settings, without what it does to the logs of the whole process."""
+
+    def __init__(self, application: Application) -> None:
+        limits = application.settings.limits
+        super().__init__(
+            application,
+            http=TlsProtocol if application.settings.secure else HttpProtocol,
+            ws=WebSocket,
+            lifespan="on",
+            interface="asgi3",
+            server_header=False,
+            proxy_headers=False,
+            workers=application.settings.workers,
+            # uvicorn's own server, which worker processes run, leaves the line as short as it is told.
+            backlog=_AT_ONCE if application.settings.workers == 1 else BACKLOG,
+            timeout_keep_alive=math.ceil(limits.header_deadline),
+            # A backstop: the gate ends everything when its time is over.
+            timeout_graceful_shutdown=math.ceil(limits.drain) + 1,
+        )
+
+    def configure_logging(self) -> None:
+        """Leave the logs to whoever runs the server."""
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's supervisor of worker processes, which tells systemd of its life."""
+
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], systemd: Systemd
+    ) -> None:
+        super().__init__(config, sockets)
+        self._systemd = systemd
+
+    def run(self) -> None:
+        """Keep workers going until told to stop; raise StartupError if one could not start."""
+        super().run()
+        if any(process.exitcode == STARTUP_FAILURE for process in self.processes):
+            raise StartupError("a worker process did not start; the lines above say why")
+
+    def keep_subprocess_alive(self) -> None:
+        """Start workers anew that have died or hang."""
+        super().keep_subprocess_alive()
+        self._systemd.alive()
+
+    def handle_hup(self) -> None:
+        """Let all workers look whether the certificate was renewed; uvicorn would start them anew."""
+        if _on_terminal():
+            self.should_exit.set()
+            return
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                if process.pid is not None:
+                    os.kill(process.pid, signal.SIGHUP)
+
+    def terminate_all(self) -> None:
+        """Let all workers stop."""
+        self._systemd.stopping()
+        super().terminate_all()
+
+
+def _on_terminal() -> bool:
+    """Whether SIGHUP says that the terminal has gone; a service is told by it to read anew."""
+    return sys.stderr.isatty()
+
+
+def leave_if_worker() -> None:
+    """End a process that is a worker: it has imported the script that called us, which is to serve once."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # Raising would end this one, and the supervisor would start another, and so on; of this code
+        # it knows that it must not.
+        set_up_logs()
+        logger.error("with several workers call serve behind if __name__ == '__main__':")
+        sys.exit(STARTUP_FAILURE)
+
+
+@contextmanager
+def restored_signals() -> Generator[None]:
+    """Have the signals' handlers afterwards as they were."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # else it is not Python's
+                signal.signal(number, handler)
