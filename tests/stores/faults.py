@@ -117,7 +117,7 @@ async def assert_outages_of_retention_are_told_once(
     try:
         for outage in (1, 2):
             server.pause()
-            await until(lambda enough=3 * outage: failed >= enough)
+            await until(lambda enough=2 * outage: failed >= enough)
             server.resume()
             await until(lambda lines=2 * outage: len(told()) >= lines)
     finally:

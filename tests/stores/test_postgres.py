@@ -848,7 +848,8 @@ async def test_a_retention_that_waits_says_so_once(
     new_postgres: NewPostgres, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = new_postgres()
-    store = await connect(server.url(), store_deadline=0.3)
+    store = await connect(server.url())
+    store._access._deadline = 1.0
     store._retention.cancel()  # Its own is not the one that is looked at.
     sweeper = Sweeper(store._access, Limits(max_events=10), random=Random(1))
     await assert_outages_of_retention_are_told_once(sweeper, server, caplog)

@@ -936,7 +936,8 @@ async def test_a_retention_that_waits_says_so_once(
     new_redis: NewRedis, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = new_redis()
-    store = await connect(server.url, store_deadline=0.1)
+    store = await connect(server.url)
+    store._access.deadline = 1.0
     store._retention.cancel()  # Its own is not the one that is looked at.
     sweeper = Sweeper(store._access, Limits(max_events=10), random=Random(1))
     await assert_outages_of_retention_are_told_once(sweeper, server, caplog)
