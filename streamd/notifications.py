@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import orjson
 
-from streamd.errors import CallError
+from streamd.errors import CallError, Forbidden, LimitExceeded, PlaceLost
 from streamd.log import Entry
-from streamd.schemas import Schema, record, ref
+from streamd.schemas import Schema, error_members, record, ref
 
 __all__ = [
+    "ENDS",
     "NOTIFICATIONS",
     "Notification",
     "closed",
@@ -17,6 +18,10 @@ __all__ = [
     "progress",
     "shutdown",
 ]
+
+
+ENDS: tuple[type[CallError], ...] = (PlaceLost, Forbidden, LimitExceeded)
+"""The errors that end a subscription: its place is lost, its right, or grants make it too large."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,12 @@ NOTIFICATIONS: dict[str, Notification] = {
     ),
     "closed": Notification(
         "A subscription has ended, as an error tells.",
-        record(
-            {
-                "subscription": ref("Number"),
-                "code": {"type": "integer"},
-                "message": {"type": "string"},
-                "data": {"type": "object"},
-            },
-            optional=("data",),
-        ),
+        {
+            "oneOf": [
+                record({"subscription": ref("Number"), **error_members(kind)}, optional=("data",))
+                for kind in ENDS
+            ]
+        },
     ),
     "shutdown": Notification(
         "The server stops; come back after so many milliseconds.",

@@ -7,7 +7,7 @@ from streamd import errors
 from streamd.errors import CallError
 from streamd.limits import Limits
 
-__all__ = ["SCHEMAS", "Schema", "array", "default", "described", "error_name", "nullable", "record", "ref", "title_of"]  # fmt: skip
+__all__ = ["SCHEMAS", "Schema", "array", "default", "described", "error_members", "error_name", "nullable", "record", "ref", "title_of"]  # fmt: skip
 
 Schema = dict[str, Any]
 """A JSON Schema."""
@@ -63,7 +63,7 @@ _DATA: dict[type[CallError], Schema] = {
         },
         optional=("unknown", "params", "missing", "keys", "key", "reason"),
     ),
-    errors.Unauthorized: record({"reason": {"const": "expired"}}),
+    errors.Unauthorized: record({"reason": {"const": "expired"}}, optional=("reason",)),
     errors.LimitExceeded: record(
         {
             "limit": {"enum": [*Limits.__slots__]},
@@ -101,12 +101,14 @@ def error_name(kind: type[CallError]) -> str:
     return f"{kind.__name__}Error"
 
 
-def _error(kind: type[CallError]) -> Schema:
+def error_members(kind: type[CallError]) -> dict[str, Schema]:
+    """Return what an error has; its `data` may be absent."""
     members = {"code": {"const": kind.code}, "message": _TEXT}
-    return {
-        "title": title_of(kind),
-        **record(members | ({"data": _DATA[kind]} if kind in _DATA else {}), optional=("data",)),
-    }
+    return members | ({"data": _DATA[kind]} if kind in _DATA else {})
+
+
+def _error(kind: type[CallError]) -> Schema:
+    return {"title": title_of(kind), **record(error_members(kind), optional=("data",))}
 
 
 _ENTRY = {"cursor": ref("Cursor"), "time": ref("Time"), "event": ref("Event")}

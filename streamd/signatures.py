@@ -25,12 +25,19 @@ from streamd.schemas import Schema, array, default, described, nullable, record,
 __all__ = ["METHODS", "NO_CALL", "Method", "Param"]
 
 
-NO_CALL: tuple[type[CallError], ...] = (ParseError, InvalidRequest, LimitExceeded)
-"""The errors of a message that is no call, or too many: their id is null."""
+NO_CALL: tuple[type[CallError], ...] = (
+    ParseError,
+    InvalidRequest,
+    MethodNotFound,
+    Unauthorized,
+    LimitExceeded,
+    RateLimited,
+    StoreUnavailable,
+)
+"""The errors of a message that is no call, too many, or none of a method that there is."""
 
 _ANY_CALL: tuple[type[CallError], ...] = (
     InvalidRequest,
-    MethodNotFound,
     InvalidParams,
     InternalError,
     Unauthorized,
@@ -70,7 +77,8 @@ class Method:
     @property
     def errors(self) -> tuple[type[CallError], ...]:
         """The errors that a call of it may have."""
-        return (*_ANY_CALL, *self.own_errors)
+        elsewhere = (MethodNotFound,) if self.needs_peer else ()
+        return (*_ANY_CALL, *elsewhere, *self.own_errors)
 
     @cached_property
     def required(self) -> tuple[str, ...]:

@@ -1,10 +1,13 @@
 """streamd.notifications: the texts that design and clients agree on."""
 
+import re
+
 import orjson
 
 from streamd import notifications
 from streamd.errors import PlaceLost
 from streamd.log import Entry
+from tests.documents import ROOT
 
 CURSOR = "epochepoAAAAAAAAAcq2"
 
@@ -42,6 +45,14 @@ def test_closed_says_why() -> None:
     assert message["params"]["subscription"] == 3
     assert message["params"]["code"] == -32007
     assert message["params"]["data"] == {"reason": "expired"}
+
+
+def test_the_protocol_has_the_errors_that_end_a_subscription() -> None:
+    protocol = (ROOT / "clients" / "PROTOCOL.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^- `closed`: (.*?)(?=^- )", protocol, re.M | re.S)
+    assert {int(code) for code in re.findall(r"\(−(\d+)\)", told)} == {
+        -kind.code for kind in notifications.ENDS
+    }
 
 
 def test_shutdown_says_when_to_come_back() -> None:

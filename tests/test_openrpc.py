@@ -27,9 +27,10 @@ def test_it_has_every_method_as_the_table_has_it() -> None:
     assert [method["name"] for method in document["methods"]] == list(METHODS)
     for method in document["methods"]:
         own = METHODS[method["name"]]
-        assert [(each["name"], each["required"]) for each in method["params"]] == [
-            (param.name, param.required) for param in own.params
+        assert [(each["name"], each["required"], each["schema"]) for each in method["params"]] == [
+            (param.name, param.required, param.schema) for param in own.params
         ]
+        assert method["result"]["schema"] == own.result
         assert {error["code"] for error in method["errors"]} == {kind.code for kind in own.errors}
 
 

@@ -62,3 +62,11 @@ def test_the_protocol_has_the_defaults_and_the_members_of_the_results() -> None:
         }
         for name in method.result.get("required", ()) if "{" in result else ():
             assert f'"{name}"' in result, (cell, name)
+
+
+def test_the_protocol_has_the_methods_that_are_for_a_websocket_alone() -> None:
+    (sentence,) = re.findall(
+        r"takes the same calls and batches; ([^.]*?) are −32601 there", PROTOCOL
+    )
+    needing = {name for name, method in METHODS.items() if method.needs_peer}
+    assert set(re.findall(r"`(\w+)`", sentence)) == needing
