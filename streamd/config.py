@@ -5,7 +5,6 @@ an error wherever it stands. The limits of `streamd.limits.Limits` are settings 
 but the limit `keys`: that name says which keys there are.
 """
 
-import dataclasses
 import difflib
 import os
 import pickle
@@ -14,21 +13,12 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    WithJsonSchema,
-    create_model,
-    field_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -36,6 +26,7 @@ from pydantic_settings import (
 from streamd.errors import BadSettings, StartupError
 from streamd.event import Keys
 from streamd.guard import Guard
+from streamd.kinds import OR_NONE, Duration, Joined, Maker, Texts, Url, in_words, limit_settings
 from streamd.limits import Limits
 from streamd.options import StoreMaker
 from streamd.rules import RIGHTS, AccessRules
@@ -43,7 +34,6 @@ from streamd.stores.base import Stream
 from streamd.transports.door import Door, is_loopback
 from streamd.transports.proxies import Proxies
 from streamd.transports.tls import Certificate
-from streamd.units import read_duration, read_size
 
 __all__ = ["LIMITS", "PREFIX", "Settings", "load_settings", "must_be", "without_secrets"]
 
@@ -59,73 +49,12 @@ _CLIENTS = ("STREAMD_TOKEN", "STREAMD_TOKEN_FILE", "STREAMD_CA_FILE")
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-# What they can't read they return as it is: pydantic then says that it is of the wrong type.
-
-
-def _read_none(value: object) -> object:
-    return None if isinstance(value, str) and value.strip().lower() == "none" else value
-
-
-def _read_texts(value: object) -> object:
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
-        return value
-    parts = [part.strip() for item in items for part in item.split(",")]
-    return [part for part in parts if part]
-
-
-def _join_texts(value: object) -> object:
-    texts = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
-    return ",".join(value) if texts else value  # type: ignore[arg-type]  # texts says so
-
-
-_AS_TEXTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array"}]})
-_Texts = Annotated[list[str], NoDecode, BeforeValidator(_read_texts), _AS_TEXTS]
-_Joined = Annotated[str, BeforeValidator(_join_texts), _AS_TEXTS]
-_Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
-_Duration = Annotated[
-    float,
-    Field(ge=0, allow_inf_nan=False, examples=["90s", "15m"]),
-    BeforeValidator(read_duration),
-]
-_Maker = Annotated[StoreMaker, WithJsonSchema({"type": "maker"})]
-
-
-def _limit_settings() -> dict[str, Any]:
-    """Make a setting of every limit: its type, default and help are the dataclass's."""
-    types = get_type_hints(Limits)
-    return {
-        limit.name: (
-            _setting_type(limit.name, types[limit.name]),
-            Field(limit.default, description=limit.metadata["help"]),
-        )
-        for limit in dataclasses.fields(Limits)
-        if limit.name != "keys"
-    }
-
-
-def _setting_type(name: str, declared: Any) -> Any:
-    if declared in (int, int | None):
-        number: Any = Annotated[int, Field(ge=1)]
-        if name.endswith("_bytes"):
-            units = Field(examples=["64KiB", "1MiB"])
-            number = Annotated[number, units, BeforeValidator(read_size)]
-    elif name.endswith("_per_second"):
-        number = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    else:
-        seconds = Field(gt=0, allow_inf_nan=False, examples=["90s", "15m", "12h", "30d"])
-        number = Annotated[float, seconds, BeforeValidator(read_duration)]
-    if declared in (int | None, float | None):
-        return Annotated[number | None, BeforeValidator(_read_none)]
-    return number
-
-
 if TYPE_CHECKING:
     _LimitSettings = BaseSettings
 else:
-    _LimitSettings = create_model("_LimitSettings", __base__=BaseSettings, **_limit_settings())
+    _LimitSettings = create_model("_LimitSettings", __base__=BaseSettings, **limit_settings())
 
-LIMITS = tuple(_limit_settings())
+LIMITS = tuple(limit_settings())
 """The names of the settings that are limits."""
 
 
@@ -136,10 +65,10 @@ class Settings(_LimitSettings):
 
     host: str = Field("127.0.0.1", description="address or name to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes any free one")
-    keys: _Joined = Field(
+    keys: Joined = Field(
         "user,kind,repo", description="declared keys: name or name=path, with commas"
     )
-    store: _Url | _Maker = Field(
+    store: Url | Maker = Field(
         "sqlite:///streamd.db",
         description="URL of the store: sqlite:///FILE, postgresql://, redis://, rediss://, unix:// or memory:",
     )
@@ -147,18 +76,18 @@ class Settings(_LimitSettings):
     workers: int = Field(
         1, ge=1, le=256, description="worker processes; all but memory: can be shared"
     )
-    allow_host: _Texts = Field([], description="further names that this server goes by (Host)")
-    allow_origin: _Texts = Field([], description="web pages that may come in (Origin)")
+    allow_host: Texts = Field([], description="further names that this server goes by (Host)")
+    allow_origin: Texts = Field([], description="web pages that may come in (Origin)")
     tls_cert: Path | None = Field(
         None, description="file with the certificate chain (PEM): speak https and wss"
     )
     tls_key: Path | None = Field(
         None, description="file with the certificate's key (PEM); none: it is in the same file"
     )
-    trusted_proxy: _Texts = Field(
+    trusted_proxy: Texts = Field(
         [], description="proxies whose X-Forwarded-For counts: addresses or networks"
     )
-    allow_anonymous: _Texts = Field(
+    allow_anonymous: Texts = Field(
         [], description="what may be done without a token: read, write, or both"
     )
     token_secret: SecretStr | None = Field(
@@ -171,15 +100,15 @@ class Settings(_LimitSettings):
     token_jwks_url: str | None = Field(
         None, description="https:// URL of the issuer's public keys (JSON Web Key Set)"
     )
-    token_algorithms: _Texts = Field(
+    token_algorithms: Texts = Field(
         [], description="signatures allowed; none: all that are for this kind of key"
     )
     token_audience: str | None = Field(None, description="what a token must have as aud")
     token_issuer: str | None = Field(None, description="what a token must have as iss")
-    token_leeway: _Duration = Field(
+    token_leeway: Duration = Field(
         30.0, description="seconds by which the issuer's clock may differ"
     )
-    admin_port: Annotated[int | None, BeforeValidator(_read_none)] = Field(
+    admin_port: Annotated[int | None, OR_NONE] = Field(
         None,
         ge=0,
         le=65535,
@@ -388,41 +317,9 @@ def _sentences(exc: ValidationError) -> list[str]:
     return sentences
 
 
-_WORDS = {
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "a text",
-    "array": "a list of texts",
-    "boolean": "a boolean, true or false",
-    "password": "a text",
-    "path": "a path",
-    "uri": "a URL",
-    "maker": "a function or class that makes a store of a Stream",
-    "null": "none",
-}
-"""Type or format in a JSON Schema → what people call it."""
-
-
 def must_be(name: str) -> str:
     """Return in words what a setting may be: its declared type and bounds, which are in its JSON Schema."""
-    schema = Settings.model_json_schema()["properties"][name]
-    return " or ".join(_phrase(variant) for variant in schema.get("anyOf", [schema]))
-
-
-def _phrase(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return f"one of {', '.join(schema['enum'])}"
-    match schema:
-        case {"minimum": low, "maximum": high}:
-            bounds = f" from {low} to {high}"
-        case {"minimum": low}:
-            bounds = f" of at least {low}"
-        case {"exclusiveMinimum": low}:
-            bounds = f" above {low:g}"
-        case _:
-            bounds = ""
-    units = f" (or with a unit: {', '.join(schema['examples'])})" if "examples" in schema else ""
-    return f"{_WORDS[schema.get('format', schema['type'])]}{bounds}{units}"
+    return in_words(Settings.model_json_schema()["properties"][name])
 
 
 def without_secrets(url: str) -> str:
