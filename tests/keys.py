@@ -1,5 +1,6 @@
 """Secrets, key pairs and tokens for tests."""
 
+import os
 import time
 from functools import cache
 from typing import Any
@@ -59,6 +60,7 @@ def token(
     **claims: Any,
 ) -> str:
     """Return a token for ten minutes from now; a claim that is None is left out."""
+    assert "PYTEST_CURRENT_TEST" in os.environ, "made before its test, it ends before it is needed"
     now = time.time() if now is None else now
     said = {"sub": "ann", "exp": now + 600, "streamd": grants, **claims}
     left = {name: value for name, value in said.items() if value is not None}

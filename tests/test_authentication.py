@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -67,18 +67,20 @@ async def test_a_token_in_the_url_is_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "code"),
+    ("make", "code"),
     [
-        ("x.y.z", 4501),
-        (token(ALL, key="another secret, of 32 bytes at least"), 4501),
-        (token({"read": [{"colour": 1}]}), 4501),
-        (token(ALL, exp=time.time() - 3_600), 4001),
+        (lambda: "x.y.z", 4501),
+        (lambda: token(ALL, key="another secret, of 32 bytes at least"), 4501),
+        (lambda: token({"read": [{"colour": 1}]}), 4501),
+        (lambda: token(ALL, exp=time.time() - 3_600), 4001),
     ],
     ids=["no token", "another key", "a claim", "expired"],
 )
-async def test_a_refused_token_is_answered_and_ends_the_connection(made: str, code: int) -> None:
+async def test_a_refused_token_is_answered_and_ends_the_connection(
+    make: Callable[[], str], code: int
+) -> None:
     async with running(token_secret=SECRET) as server, websocket(server) as peer:
-        assert (await ask(peer, "authenticate", {"token": made}))["error"]["code"] == -32001
+        assert (await ask(peer, "authenticate", {"token": make()}))["error"]["code"] == -32001
         assert await peer.close_code() == code
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -73,8 +74,13 @@ async def test_without_a_token_the_caller_is_told() -> None:
                 await c.items()
 
 
-@pytest.mark.parametrize("bad", ["x.y.z", token(ALL, key=OTHER), token(ALL, exp=5)])
-async def test_a_new_token_that_is_refused_stops_the_client(bad: str) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [lambda: "x.y.z", lambda: token(ALL, key=OTHER), lambda: token(ALL, exp=5)],
+    ids=["no token", "another key", "expired"],
+)
+async def test_a_new_token_that_is_refused_stops_the_client(make: Callable[[], str]) -> None:
+    bad = make()
     async with running(token_secret=SECRET) as server:
         for source in (Source(bad), Source(bad, token(ALL))):
             async with client(server, source) as c:
