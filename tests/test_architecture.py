@@ -19,7 +19,7 @@ FLOORS = (
     ("exchange", "jwks", "signatures"),
     ("event", "notifications", "openrpc"),
     ("asyncapi", "columns", "filters"),
-    ("access", "index", "matcher", "stores.base"),
+    ("access", "index", "matcher", "stores.base", "stores.retention"),
     ("guard", "ledger", "window"),
     ("metrics",),
     ("search", "subscription", "stores", "stores.measured", "stores.placing", "options", "walk"),

@@ -1,14 +1,13 @@
 """Retention: raising the floor, and removing what lies below it in small steps."""
 
-import asyncio
 import logging
 import secrets
 from random import Random
 
-from streamd.errors import CallError
 from streamd.limits import Limits
 from streamd.stores.redis.access import Access
 from streamd.stores.redis.scripts import EXPIRED, REMOVE, RETAIN
+from streamd.stores.retention import Retention
 from streamd.types import Seq
 
 __all__ = ["Sweeper"]
@@ -21,7 +20,7 @@ _STEP_BYTES = 4 << 20
 _LEASE_MS = 10_000
 
 
-class Sweeper:
+class Sweeper(Retention):
     """Forget what is older than the limits.
 
     The floor goes up first, and hides what lies below at once. A lease keeps the workers from doing
@@ -30,34 +29,18 @@ class Sweeper:
     """
 
     def __init__(self, access: Access, limits: Limits, *, random: Random) -> None:
+        super().__init__("Redis", logger, random)
         self._access = access
         self._max_events = limits.max_events or 0
         self._max_age_ms = 0 if limits.max_age is None else max(1, int(limits.max_age * 1000))
-        self._pause = 1.0 if limits.max_age is None else min(1.0, limits.max_age / 10)
-        self._random = random
+        if limits.max_age is not None:
+            self._pause = min(1.0, limits.max_age / 10)
         self._name = secrets.token_urlsafe(9)
 
-    async def serve(self) -> None:
-        """Sweep until cancelled; or, where nothing is to be forgotten, until nothing is left over."""
-        waiting = False
-        while True:
-            try:
-                clean = await self.sweep()
-            except CallError as error:
-                if not waiting:
-                    logger.warning("retention waits for Redis: %s", error)
-                waiting, clean = True, False
-            except Exception:
-                # A defect, and nobody waits for this task: it must be seen.
-                logger.critical("retention has ended; nothing is forgotten any more", exc_info=True)
-                raise
-            else:
-                if waiting:
-                    logger.info("retention goes on")
-                waiting = False
-            if clean and not self._max_events and not self._max_age_ms:
-                return
-            await asyncio.sleep(self._pause * self._random.uniform(0.5, 1))
+    async def step(self) -> float | None:
+        """Sweep; where nothing is to be forgotten, only until nothing is left over."""
+        clean = await self.sweep()
+        return None if clean and not (self._max_events or self._max_age_ms) else self._pause
 
     async def sweep(self) -> bool:
         """Raise the floor and remove all below it; tell whether that was ours to do."""

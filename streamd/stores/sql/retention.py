@@ -1,15 +1,14 @@
 """Retention: raising the floor, and removing what lies below it in small steps."""
 
-import asyncio
 import logging
 from random import Random
 
 from sqlalchemy import BindParameter, Table, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamd.errors import CallError
 from streamd.limits import Limits
 from streamd.log import LogState
+from streamd.stores.retention import Retention
 from streamd.stores.sql.access import Access
 from streamd.stores.sql.schema import BATCHES, INDEX, INSERT_IDS, LOG, STREAMS, SWEEPS
 from streamd.types import Seq
@@ -24,7 +23,7 @@ _BATCH_LIFETIME = 30.0
 """Seconds that a batch is remembered at least, for whoever did not get its answer."""
 
 
-class Sweeper:
+class Sweeper(Retention):
     """Forget what is older than the limits.
 
     The floor goes up first, and hides what lies below at once. How far it is removed is a row of its
@@ -33,8 +32,8 @@ class Sweeper:
     """
 
     def __init__(self, access: Access, limits: Limits, *, random: Random) -> None:
+        super().__init__(access.dialect.name, logger, random)
         self._access = access
-        self._random = random
         self._max_events = limits.max_events
         self._max_age_ms = None if limits.max_age is None else max(1, int(limits.max_age * 1000))
         self._lifetimes = {
@@ -71,25 +70,9 @@ class Sweeper:
             INDEX.c.seq <= bindparam("upto"),
         )
 
-    async def serve(self) -> None:
-        """Sweep until cancelled."""
-        waiting = False
-        while True:
-            try:
-                more = await self.sweep()
-            except CallError as error:
-                if not waiting:
-                    logger.warning("retention waits for %s: %s", self._access.dialect.name, error)
-                waiting, more = True, False
-            except Exception:
-                # A defect, and nobody waits for this task: it must be seen.
-                logger.critical("retention has ended; nothing is forgotten any more", exc_info=True)
-                raise
-            else:
-                if waiting:
-                    logger.info("retention goes on")
-                waiting = False
-            await asyncio.sleep(0 if more else self._pause * self._random.uniform(0.5, 1))
+    async def step(self) -> float | None:
+        """Sweep, and at once again where there may be more."""
+        return 0.0 if await self.sweep() else self._pause
 
     async def sweep(self) -> bool:
         """Take a step of everything that there is to forget; tell whether there may be more."""
