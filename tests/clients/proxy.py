@@ -1,7 +1,15 @@
 """What may stand between a client and the server: it passes bytes on, until it misbehaves."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Self
+
+Listener = Callable[[bytes], None]
+"""Who is told of bytes that are about to be passed on."""
+
+
+def nobody(data: bytes) -> None:
+    """Take no notice."""
 
 
 class Proxy:
@@ -36,6 +44,10 @@ class Proxy:
         """Break off instead of passing on what the server says next, so many times."""
         self._appetite = answers
 
+    def listeners(self) -> tuple[Listener, Listener]:
+        """Return who hears what is said to the server on a new connection, and what it says."""
+        return nobody, nobody
+
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -43,15 +55,21 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= (both := {writer, there_writer})
+        asked, told = self.listeners()
         try:
-            await asyncio.gather(self._ask(reader, there_writer), self._tell(there_reader, writer))
+            await asyncio.gather(
+                self._ask(reader, there_writer, asked), self._tell(there_reader, writer, told)
+            )
         finally:
             self._writers -= both
 
     @staticmethod
-    async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _ask(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: Listener
+    ) -> None:
         try:
             while data := await reader.read(65536):
+                asked(data)
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -59,13 +77,16 @@ class Proxy:
         finally:
             writer.transport.abort()
 
-    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _tell(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, told: Listener
+    ) -> None:
         try:
             while data := await reader.read(65536):
                 if self._appetite:
                     self._appetite -= 1
                     self.swallowed.append(data)
                     break
+                told(data)
                 writer.write(data)
                 await writer.drain()
             else:
