@@ -1,13 +1,17 @@
 """The command `streamd`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from streamd import __version__
 from streamd.commands.arguments import EXIT_CODES
+from streamd.commands.reader import has_gone, let_go
 from streamd.errors import StreamdError
 
 __all__ = ["main", "make_app"]
@@ -48,10 +52,42 @@ Version = Annotated[
 ]
 
 
+class _Commands(TyperGroup):
+    """The commands, which end quietly when the reader of a pipe has what he wanted: `| head -1`."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the command line; this is where help is shown."""
+        with _while_read():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with _while_read():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _while_read() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # It may be another pipe that broke, and that is a defect.
+        if not has_gone():
+            raise
+        let_go()
+        raise typer.Exit from None
+    except SystemExit as end:
+        # Rich, which shows the help, ends the program by itself, as if something had failed.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        raise typer.Exit from None
+
+
 def make_app(*names: str) -> typer.Typer:
     """Return the command with these of its commands; without names, all."""
     app = typer.Typer(
         name="streamd",
+        cls=_Commands,
         help=_start.__doc__,
         callback=_start,
         no_args_is_help=True,

@@ -282,11 +282,11 @@ class Process:
 Serve = Callable[..., Awaitable[Process]]
 
 
-def launch(*words: str) -> subprocess.Popen[str]:
+def launch(*words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if "STREAMD" not in name}
     return subprocess.Popen(
         [sys.executable, "-m", "streamd", "serve", *words],
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         env=environment | {"STREAMD_STORE": "memory:"},
@@ -317,6 +317,25 @@ def output(process: Process) -> tuple[int, str]:
     """Wait for its end; return its exit code and what it said on stderr, but for mere information."""
     _, errors = process.process.communicate(timeout=DEADLINE)
     return process.process.returncode, apart(errors)[1]
+
+
+async def test_it_serves_though_nobody_reads_its_greeting() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = launch("--port", "0", stdout=writing)
+    os.close(writing)
+    try:
+        assert process.stderr is not None
+        line = await asyncio.to_thread(process.stderr.readline)
+        match = re.search(r"ws://127\.0\.0\.1:(\d+)/", line)
+        assert match, line
+        async with websocket(Address("127.0.0.1", int(match[1]))) as peer:
+            assert await peer.call("ping") == "pong"
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, DEADLINE) == 0
+    finally:
+        process.kill()
+        process.communicate(timeout=DEADLINE)
 
 
 def limited(files: int, *options: str) -> subprocess.Popen[str]:

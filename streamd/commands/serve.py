@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamd.commands.reader import let_go
 from streamd.config import LIMITS, PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ def _announce(settings: Settings, address: "Address") -> None:
         f"""  {_program()} insert '{{"kind": "watch", "user": 291, "repo": 2842}}'{url}""",
         "",
     )
-    typer.echo("\n".join(lines))
+    try:
+        typer.echo("\n".join(lines))
+    except BrokenPipeError:
+        let_go()  # A server serves, whether or not anybody reads of it.
 
 
 def _program() -> str:

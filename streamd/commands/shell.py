@@ -62,8 +62,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(_terminable(work))
     except BrokenPipeError:
-        # Whoever read our output has what he wanted: `| head -1`.
-        code = 0
+        raise  # The command line knows what that means.
     except OSError as error:
         say(f"streamd: {error.strerror or error}")
         code = 1
