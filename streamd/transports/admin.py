@@ -10,6 +10,7 @@ from uvicorn.server import ServerState
 
 from streamd.transports.gate import Gate
 from streamd.transports.http_protocol import HttpProtocol
+from streamd.transports.place import NoPlace, Place
 
 __all__ = ["AdminPort"]
 
@@ -17,15 +18,9 @@ __all__ = ["AdminPort"]
 class _AdminProtocol(HttpProtocol):
     """HTTP with the same bounds; its peers are none of those that a drain waits for."""
 
-    def _enter(self, server_state: ServerState) -> None:
-        """Stay out of the gate's set of connections."""
-
-    def _take_place(self, address: str) -> None:
-        """Come in, however many are there: operators are wanted then."""
-
-    @property
-    def _comes_too_late(self) -> bool:
-        return False
+    def _enter(self, server_state: ServerState) -> Place:
+        """Stay out of the gate's set of connections, and of the count of all."""
+        return NoPlace(self._gate)
 
 
 class AdminPort:

@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 from streamd.transports import kernel
 from streamd.transports.door import Refusal
 from streamd.transports.gate import Gate
+from streamd.transports.place import Place
 from streamd.transports.proxies import address_of
 from streamd.turns import Line
 
@@ -30,8 +31,6 @@ _SLOWEST_BODY = 16 << 10
 """Bytes per second that a body has to bring on average, beyond the time that a header has."""
 _REQUEST = 200e-6
 """Seconds that the task of a request takes, roughly: the loop does it after all those that began one."""
-_TURNED_AWAY = 100
-"""Connections at a time that are told why they are not let in; further ones are cut."""
 _LINGER = 1.0
 """Seconds to read on after a refusal: to close with bytes unread would be a reset, and lose the answer."""
 
@@ -64,12 +63,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.access_log = False
         self._gate: Gate = app_state["gate"]
-        self._enter(server_state)
-        self._address: str | None = None
-        """Where the peer is that has taken a place; a WebSocket takes it over, and gives it back."""
-        self._arrived = self._turned_away = False
-        self._refusal: Refusal | None = None
-        """Why it is not let in."""
+        self._place = self._enter(server_state)
         self._in_hand: RequestResponseCycle | None = None
         """The request that the application answers; `cycle` is the newest, which may wait for it."""
         self._deadline: asyncio.TimerHandle | None = None
@@ -85,12 +79,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusing = False
         """Whether what comes is no longer read as HTTP."""
 
-    def _enter(self, server_state: ServerState) -> None:
+    def _enter(self, server_state: ServerState) -> Place:
         self._gate.attach(server_state)
-
-    @property
-    def _comes_too_late(self) -> bool:
-        return self._gate.draining
+        return Place(self._gate)
 
     # Coming and going.
 
@@ -104,34 +95,11 @@ class HttpProtocol(HttpToolsProtocol):
 
         With TLS that comes before the handshake, and before the transport that `connection_made` gets.
         """
-        self._arrived = True
-        census, journal = self._gate.census, self._gate.journal
-        address = address_of(transport)
-        if self._comes_too_late:
-            journal.refused("draining", address)
-            return False  # It was accepted just before the server stopped to.
-        self._refusal = self._take_place(address)
-        if self._refusal is None:
-            self._address = address
-        elif census.turned_away < _TURNED_AWAY:
-            census.turned_away += 1
-            self._turned_away = True
-        else:
-            journal.refused(self._refusal.reason, address)
-            return False
-        return True
-
-    def _take_place(self, address: str) -> Refusal | None:
-        return self._gate.census.enter(address)
+        return self._place.take(address_of(transport))
 
     def leave(self) -> None:
         """Give the place back; idempotent."""
-        if self._address is not None:
-            self._gate.census.leave(self._address)
-            self._address = None
-        if self._turned_away:
-            self._gate.census.turned_away -= 1
-            self._turned_away = False
+        self._place.leave()
 
     # What the event loop tells.
 
@@ -140,13 +108,14 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         # So `pause_writing` comes with the first bytes that are not taken; with 0, TLS would never resume.
         transport.set_write_buffer_limits(high=1, low=0)
-        if not (self._arrived or self.arrive(transport)) or self._comes_too_late:
+        place = self._place
+        if not (place.taken or self.arrive(transport)) or place.too_late:
             self._refusing = True
             transport.abort()
-        elif self._refusal is None:
+        elif place.refusal is None:
             self._begin_request()
         else:
-            self._refuse(self._refusal)
+            self._refuse(place.refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""

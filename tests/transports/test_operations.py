@@ -175,6 +175,17 @@ async def test_the_admin_port_has_nothing_else(server: RunningServer) -> None:
         assert (await peer.response()).status == 404
 
 
+async def test_operators_come_and_go_beside_the_connections_that_there_may_be() -> None:
+    async with running(admin_port=0, connections=1) as server, websocket(server) as peer:
+        for _ in range(3):
+            assert (await ask(server.admin, "/health/live")).status == 200
+        port = server.application._admin_port
+        assert port is not None
+        await until(lambda: not port._state.connections)
+        assert (await ask(server, "/health/live")).status == 503
+        assert await peer.call("ping") == "pong"
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
