@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import orjson
+
 from streamd.errors import StartupError
 from streamd.meters import Reason
 
@@ -47,6 +49,18 @@ class Refusal:
     message: str
     retry_after: int | None = None
     """Seconds after which it may be different."""
+
+    def to_http(self) -> tuple[dict[str, str], bytes]:
+        """Return the header and the body of the answer that says it, the last on its connection."""
+        body = orjson.dumps({"error": self.message})
+        header = {
+            "Connection": "close",
+            "Content-Length": str(len(body)),
+            "Content-Type": "application/json",
+        }
+        if self.retry_after is not None:
+            header["Retry-After"] = str(self.retry_after)
+        return header, body
 
 
 def parse_authority(text: str) -> Authority | None:

@@ -3,7 +3,6 @@
 import http
 from collections.abc import Callable
 
-import orjson
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
@@ -53,14 +52,6 @@ def _refusal(request: Request, gate: Gate) -> Refusal | None:
 
 def _response(server: ServerProtocol, refusal: Refusal) -> Response:
     response = server.reject(refusal.status, "")
-    response.body = orjson.dumps({"error": refusal.message})
-    response.headers = Headers(
-        {
-            "Connection": "close",
-            "Content-Length": str(len(response.body)),
-            "Content-Type": "application/json",
-        }
-    )
-    if refusal.retry_after is not None:
-        response.headers["Retry-After"] = str(refusal.retry_after)
+    header, response.body = refusal.to_http()
+    response.headers = Headers(header)
     return response

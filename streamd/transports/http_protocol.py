@@ -9,7 +9,6 @@ import http
 from typing import Any
 
 import httptools
-import orjson
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -383,13 +382,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def _answer(refusal: Refusal) -> bytes:
-    body = orjson.dumps({"error": refusal.message})
-    later = "" if refusal.retry_after is None else f"Retry-After: {refusal.retry_after}\r\n"
-    head = (
-        f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}\r\n"
-        "Content-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n"
-        f"{later}"
-        "Connection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    header, body = refusal.to_http()
+    lines = [f"HTTP/1.1 {refusal.status} {http.HTTPStatus(refusal.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in header.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
