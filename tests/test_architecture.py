@@ -58,6 +58,7 @@ IMPURE = {
 TECHNOLOGIES = {
     "aiosqlite": ("stores.sql",),
     "asyncpg": ("stores.sql",),
+    "cryptography": ("transports.x509",),
     "hiredis": ("stores.redis",),
     "httptools": ("transports",),
     "jwt": ("tokens",),

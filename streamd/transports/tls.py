@@ -25,17 +25,17 @@ _Stamp = tuple[tuple[int, ...] | None, ...]
 """What changes with the content of the files: of each its number, its size and when it was written."""
 
 
-def _load(certificate: Path, key: Path | None) -> tuple[ssl.SSLContext, float]:
-    """Return what a server shows its peers, and when it ends; the key may stand in the certificate's file."""
+def _load(certificate: Path, key: Path | None) -> tuple[ssl.SSLContext, float | None]:
+    """Return what a server shows its peers, and when it ends, if that is known; the key may stand in the same file."""
     chain = _read("tls_cert", certificate)
     if key is not None:
         _read("tls_key", key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key, _refuse_password)
-        return context, end_of(chain)
-    except (OSError, ValueError) as exc:  # They may be exchanged in this very moment.
+    except OSError as exc:  # They may be exchanged in this very moment.
         raise StartupError(_why(exc, certificate, key)) from None
+    return context, end_of(chain)
 
 
 class Certificate:
@@ -50,7 +50,7 @@ class Certificate:
         self._key = key
         self._judged = self._seen = self._stamp()
         self.context, self.end = _load(certificate, key)
-        """What the next handshake is done with, and when that ends, in seconds of Unix time."""
+        """What the next handshake is done with, and when that ends, in seconds of Unix time, if it is known."""
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
@@ -60,6 +60,11 @@ class Certificate:
     @property
     def trouble(self) -> str | None:
         """What is the matter with its end, in a sentence, if anything is."""
+        if self.end is None:
+            return (
+                f"when the certificate in {self._certificate} ends is not known, so nothing will tell of it: "
+                "pip install 'streamd[crypto]'"
+            )
         left = self.end - time.time()
         if left <= 0:
             return f"the certificate in {self._certificate} has expired: clients that check it stay away"
@@ -76,7 +81,7 @@ class Certificate:
         """
         self._warn()
         while True:
-            note_end(self.end)
+            note_end(self.end or 0)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), LOOK)
             complete = self._hurry.is_set()

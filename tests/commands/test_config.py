@@ -133,6 +133,24 @@ def test_a_certificate_that_has_expired_is_told_and_keeps_nobody_from_starting(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_without_the_package_that_reads_certificates_it_says_so(tmp_path: Path) -> None:
+    files = make(tmp_path, end=datetime(2020, 1, 2, tzinfo=UTC))
+    program = "import sys; sys.modules['cryptography'] = None; from streamd.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "config", "check"],
+        env=os.environ | {"STREAMD_TLS_CERT": str(files.both)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stderr == (
+        f"streamd: when the certificate in {files.both} ends is not known, so nothing will tell of it: "
+        "pip install 'streamd[crypto]'\n"
+    )
+    assert (done.returncode, "the settings are right" in done.stdout) == (0, True)
+
+
 def test_without_a_command_it_says_what_there_is() -> None:
     done = config()
     assert all(name in done.stdout + done.stderr for name in ("default", "env", "check"))
