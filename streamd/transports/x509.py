@@ -13,7 +13,7 @@ def end_of(pem: bytes) -> float | None:
     """
     try:
         # Large, and of use to those alone who speak TLS; so it is an extra.
-        from cryptography import x509  # noqa: PLC0415
+        from cryptography import x509
     except ImportError:
         return None
     try:
