@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from random import Random
 
 from streamd.errors import CallError
+from streamd.stores.outage import Outage
 
 __all__ = ["Retention"]
 
@@ -20,10 +21,9 @@ class Retention(ABC):
     """
 
     def __init__(self, place: str, logger: logging.Logger, random: Random) -> None:
-        self._place = place
         self._logger = logger
         self._random = random
-        self._waiting = False
+        self._outage = Outage(logger, f"retention waits for {place}", "retention goes on")
         self._pause = 1.0
         """Seconds between two steps, where there is not more to do."""
 
@@ -43,9 +43,7 @@ class Retention(ABC):
         try:
             pause = await self.step()
         except CallError as error:
-            if not self._waiting:
-                self._logger.warning("retention waits for %s: %s", self._place, error)
-            self._waiting = True
+            self._outage.fail(error)
             return self._pause
         except Exception:
             # A defect, and nobody waits for this task: it must be seen.
@@ -53,7 +51,5 @@ class Retention(ABC):
                 "retention has ended; nothing is forgotten any more", exc_info=True
             )
             raise
-        if self._waiting:
-            self._logger.info("retention goes on")
-        self._waiting = False
+        self._outage.succeed()
         return pause

@@ -11,6 +11,7 @@ from streamd.cursor import Chain
 from streamd.errors import CallError
 from streamd.log import LogState, Run, unpack
 from streamd.stores.base import Observer
+from streamd.stores.outage import Outage, pause_of
 from streamd.stores.redis.access import Access
 from streamd.stores.redis.link import Failure
 from streamd.stores.redis.replies import Published, read_published
@@ -23,8 +24,6 @@ logger = logging.getLogger("streamd.stores.redis")
 
 _RUN_ENTRIES = 1_000
 _RUN_BYTES = 1 << 20
-_LONGEST_PAUSE = 2.0
-"""Seconds between attempts to connect, at most."""
 
 
 class Follower:
@@ -55,7 +54,12 @@ class Follower:
         self._connection: AbstractConnection | None = None
         self._due = 0.0
         """When the log is to be read, by the loop's clock; 0 is at once."""
-        self._failures = 0
+        self._outage = Outage(
+            logger,
+            "the tail lost Redis, and tries until it is back",
+            "the tail has found Redis again",
+            observer,
+        )
         self._foreign: str | None = None
         """An epoch not ours, of which the last message was."""
         self._repairing = True
@@ -74,10 +78,7 @@ class Follower:
                 # Its text would quote what was read, and that may be of an event.
                 await self._lose("what it told is not of our form")
             else:
-                if self._failures:
-                    logger.info("the tail has found Redis again")
-                    self._observer.found()
-                    self._failures = 0
+                self._outage.succeed()
                 if run is not None:
                     return run
 
@@ -91,12 +92,8 @@ class Follower:
         """Begin anew, after a while."""
         await self.aclose()
         # Everything since `_since` is read when the subscription stands again.
-        self._failures += 1
-        if self._failures == 1:
-            logger.warning("the tail lost Redis, and tries until it is back: %s", reason)
-            self._observer.lost()
-        longest = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self._failures, 10))
-        await asyncio.sleep(self._random.uniform(0.2, 1) * longest)
+        self._outage.fail(reason)
+        await asyncio.sleep(pause_of(self._outage.failures, self._random))
 
     async def _advance(self) -> Run | None:
         if self._connection is None:

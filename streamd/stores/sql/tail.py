@@ -11,6 +11,7 @@ from streamd.errors import CallError
 from streamd.filters import EVERYTHING
 from streamd.log import Run
 from streamd.stores.base import Bounds, Observer
+from streamd.stores.outage import Outage, pause_of
 from streamd.stores.sql.access import Access
 from streamd.stores.sql.reading import Reader
 from streamd.types import Seq
@@ -20,8 +21,6 @@ __all__ = ["Hints", "follow"]
 logger = logging.getLogger("streamd.stores.sql")
 
 _RUN = Bounds(limit=1_000, work=1_000, size=1 << 20)
-_LONGEST_PAUSE = 2.0
-"""Seconds between attempts, at most."""
 
 
 class Hints:
@@ -91,13 +90,7 @@ class Hints:
             failures += 1
             if failures == 1:
                 logger.info("the tail's hints from %s were cut off", access.dialect.name)
-            await pause(self._random, failures)
-
-
-async def pause(random: Random, failures: int) -> None:
-    """Wait before the next attempt, the longer the more of them have failed."""
-    longest = min(_LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10))
-    await asyncio.sleep(random.uniform(0.2, 1) * longest)
+            await asyncio.sleep(pause_of(failures, self._random))
 
 
 async def follow(
@@ -111,7 +104,13 @@ async def follow(
     observer: Observer,
 ) -> AsyncGenerator[Run]:
     """Yield every new entry; see stores.base.Store.tail."""
-    failures = 0
+    name = access.dialect.name
+    outage = Outage(
+        logger,
+        f"the tail lost {name}, and tries until it is back",
+        f"the tail has found {name} again",
+        observer,
+    )
     with hints.listening() as news:
         while True:
             news.clear()
@@ -120,20 +119,10 @@ async def follow(
                 while run.since != (begin := run.state.resumes(since, chain)):
                     run = await reader.after(begin, EVERYTHING, _RUN)
             except CallError as error:
-                failures += 1
-                if failures == 1:
-                    logger.warning(
-                        "the tail lost %s, and tries until it is back: %s",
-                        access.dialect.name,
-                        error,
-                    )
-                    observer.lost()
-                await pause(random, failures)
+                outage.fail(error)
+                await asyncio.sleep(pause_of(outage.failures, random))
                 continue
-            if failures:
-                logger.info("the tail has found %s again", access.dialect.name)
-                observer.found()
-                failures = 0
+            outage.succeed()
             moved = run.state.chain != chain or run.since != since
             since, chain = run.upto, run.state.chain
             yield run
