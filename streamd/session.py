@@ -10,6 +10,7 @@ from typing import Any
 from streamd import jsonrpc
 from streamd.access import NOBODY, Access
 from streamd.calls import Answer, Work
+from streamd.closing import Closing
 from streamd.errors import (
     CallError,
     InvalidRequest,
@@ -27,25 +28,7 @@ from streamd.rates import Rates
 from streamd.subscription import Peer
 from streamd.turns import MUCH, Line, Turns
 
-__all__ = [
-    "NO_TOKEN_IN_TIME",
-    "TOKEN_EXPIRED",
-    "TOKEN_REFUSED",
-    "TOO_MANY",
-    "TRY_AGAIN_LATER",
-    "Session",
-]
-
-TOKEN_EXPIRED = 4001
-"""The close code that means: come back with a new token."""
-TOO_MANY = 4029
-"""The close code that means: too many calls came too soon, or connections of one subject; come back later."""
-TOKEN_REFUSED = 4501
-"""The close code that means: this token will not do."""
-TRY_AGAIN_LATER = 1013
-"""The close code that means: it can't be said now whether the token will do."""
-NO_TOKEN_IN_TIME = 4508
-"""The close code that means: a token is needed, and none came."""
+__all__ = ["Session"]
 
 _TOKEN_MESSAGE = 2
 """A message may have so many times the bytes of a token while nothing else is to be said."""
@@ -229,14 +212,14 @@ class Session:
             self._turns.spend(_TASK)
             self._spawn(work)
         if self.rates is not None and self.rates.barred():
-            self._hang_up(TOO_MANY, "too many calls")
+            self._hang_up(Closing.TOO_MANY, "too many calls")
 
     def _blame(self, faults: int) -> None:
         """Count what was no call as if it had been some."""
         if self.rates is not None:
             self.rates.take_faults(faults)
             if self.rates.barred():
-                self._hang_up(TOO_MANY, "too many calls")
+                self._hang_up(Closing.TOO_MANY, "too many calls")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if self._tasks is None:
@@ -286,7 +269,7 @@ class Session:
         except (Unauthorized, LimitExceeded) as error:
             self._refuse(error)
         except CallError:
-            self._hang_up(TRY_AGAIN_LATER, "the token can't be judged now")
+            self._hang_up(Closing.TRY_AGAIN_LATER, "the token can't be judged now")
         finally:
             self._judging = False
             self._schedule()
@@ -317,11 +300,11 @@ class Session:
 
     def _refuse(self, error: Unauthorized | LimitExceeded) -> None:
         if isinstance(error, LimitExceeded):
-            self._hang_up(TOO_MANY, "too many connections of this subject")
+            self._hang_up(Closing.TOO_MANY, "too many connections of this subject")
         elif error.data is not None and error.data.get("reason") == "expired":
-            self._hang_up(TOKEN_EXPIRED, "token expired")
+            self._hang_up(Closing.TOKEN_EXPIRED, "token expired")
         else:
-            self._hang_up(TOKEN_REFUSED, "token refused")
+            self._hang_up(Closing.TOKEN_REFUSED, "token refused")
 
     def _hang_up(self, code: int, reason: str) -> None:
         if not self._closed:
@@ -330,11 +313,11 @@ class Session:
     def expire(self) -> None:
         """Take note that the time is over: that of the token, or the time for one to come."""
         if self.access is not NOBODY:
-            self._hang_up(TOKEN_EXPIRED, "token expired")
+            self._hang_up(Closing.TOKEN_EXPIRED, "token expired")
         elif self._judging:
             self._guard.deadlines.set(self, self._limits.authenticate_deadline)
         else:
-            self._hang_up(NO_TOKEN_IN_TIME, "no token in time")
+            self._hang_up(Closing.NO_TOKEN_IN_TIME, "no token in time")
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -1,13 +1,12 @@
 """README.md and clients/PROTOCOL.md say what the code does."""
 
-import importlib
-import pkgutil
 import re
 from typing import get_args
 
 from websockets.frames import CloseCode
 
-from streamd import errors, transports
+from streamd import errors
+from streamd.closing import Closing
 from streamd.config import Settings
 from streamd.limits import Limits
 from streamd.meters import CLOSE_CODES, Reason
@@ -67,8 +66,12 @@ def test_the_readme_has_the_reasons_of_refusals():
 def test_the_protocol_has_our_close_codes_and_no_others():
     cells = [cell for cell, *_ in table(PROTOCOL, "Close codes")]
     assert {int(cell) for cell in cells if re.fullmatch("4...", cell)} == {
-        code for code in CLOSE_CODES if code >= 4000
+        code for code in Closing if code >= 4000
     }
+
+
+def test_our_close_codes_are_counted_apart():
+    assert {code for code in CLOSE_CODES if code >= 4000} <= set(Closing) <= set(CLOSE_CODES)
 
 
 def test_the_protocol_has_the_close_codes():
@@ -77,13 +80,5 @@ def test_the_protocol_has_the_close_codes():
         for part in cell.split(","):
             first, _, last = part.strip().partition("–")
             named |= set(range(int(first), int(last or first) + 1))
-    used = set(map(int, CloseCode))
-    for module in pkgutil.iter_modules(transports.__path__, "streamd.transports."):
-        values = vars(importlib.import_module(module.name)).items()
-        used |= {
-            value
-            for name, value in values
-            if name.isupper() and isinstance(value, int) and 1000 <= value < 5000
-        }
-    assert {1012, 4008} <= used
+    used = {*CloseCode, *Closing}
     assert used - {CloseCode.TLS_HANDSHAKE} <= named  # 1015 is never sent

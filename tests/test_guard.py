@@ -9,17 +9,11 @@ from typing import Any
 import pytest
 
 from streamd.access import NOBODY, OPEN, Access, Grants
+from streamd.closing import Closing
 from streamd.deadlines import Deadlines
 from streamd.errors import StoreUnavailable, Unauthorized
 from streamd.guard import Guard, read_bearer
 from streamd.limits import Limits
-from streamd.session import (
-    NO_TOKEN_IN_TIME,
-    TOKEN_EXPIRED,
-    TOKEN_REFUSED,
-    TOO_MANY,
-    TRY_AGAIN_LATER,
-)
 from streamd.tokens import FixedKey, Rules, Verifier, read_secret
 from streamd.worker import Worker
 from tests.keys import SECRET, token
@@ -243,7 +237,7 @@ async def test_a_token_that_is_refused_ends_the_connection() -> None:
         for bad in ("x", w.token(key="another secret of 32 bytes or more"), w.token({"read": 7})):
             client = w.client()
             assert (await client.fail("authenticate", {"token": bad}))["code"] == -32001
-            assert client.ended == [(TOKEN_REFUSED, "token refused")]
+            assert client.ended == [(Closing.TOKEN_REFUSED, "token refused")]
 
 
 async def test_a_renewal_that_is_refused_ends_it_as_well() -> None:
@@ -251,7 +245,7 @@ async def test_a_renewal_that_is_refused_ends_it_as_well() -> None:
         client = await w.known()
         await client.call("subscribe")
         assert (await client.fail("authenticate", {"token": "x"}))["code"] == -32001
-        assert client.ended == [(TOKEN_REFUSED, "token refused")]
+        assert client.ended == [(Closing.TOKEN_REFUSED, "token refused")]
 
 
 @pytest.mark.parametrize(
@@ -270,7 +264,7 @@ async def test_half_of_an_emoji_refuses_the_token(
         client = w.client()
         error = await client.fail("authenticate", {"token": w.token(**{"grants": ALL, **claims})})
         assert (error["code"], error["message"]) == (-32001, "the token has a text that is not Unicode")  # fmt: skip
-        assert client.ended == [(TOKEN_REFUSED, "token refused")]
+        assert client.ended == [(Closing.TOKEN_REFUSED, "token refused")]
     assert not caplog.records
 
 
@@ -279,7 +273,7 @@ async def test_who_comes_with_a_token_that_has_expired_is_asked_for_a_new_one() 
         client = w.client()
         error = await client.fail("authenticate", {"token": w.token(exp=w.clock.now - 31)})
         assert (error["code"], error["data"]) == (-32001, {"reason": "expired"})
-        assert client.ended == [(TOKEN_EXPIRED, "token expired")]
+        assert client.ended == [(Closing.TOKEN_EXPIRED, "token expired")]
 
 
 async def test_a_token_in_the_handshake_is_judged_as_if_it_were_called_with() -> None:
@@ -292,7 +286,7 @@ async def test_a_token_in_the_handshake_is_judged_as_if_it_were_called_with() ->
         twice.session.take_header([f"Bearer {w.token()}"] * 2)
         await turns()
         for client in (bad, basic, twice):
-            assert client.ended == [(TOKEN_REFUSED, "token refused")]
+            assert client.ended == [(Closing.TOKEN_REFUSED, "token refused")]
 
 
 async def test_a_token_that_can_not_be_judged_is_not_refused() -> None:
@@ -304,7 +298,7 @@ async def test_a_token_that_can_not_be_judged_is_not_refused() -> None:
         assert client.ended == []
         header.session.take_header([f"Bearer {w.token()}"])
         await turns()
-        assert header.ended == [(TRY_AGAIN_LATER, "the token can't be judged now")]
+        assert header.ended == [(Closing.TRY_AGAIN_LATER, "the token can't be judged now")]
         # It came in time, and has as much again.
         w.pass_(9)
         await client.fail("authenticate", {"token": w.token()})
@@ -331,7 +325,7 @@ async def test_a_token_must_come_in_time() -> None:
         assert late.ended == []
         await last.call("authenticate", {"token": w.token()})
         w.pass_(1)
-        assert late.ended == [(NO_TOKEN_IN_TIME, "no token in time")]
+        assert late.ended == [(Closing.NO_TOKEN_IN_TIME, "no token in time")]
         assert last.ended == []
 
 
@@ -358,7 +352,7 @@ async def test_the_feed_stops_when_the_token_has_expired() -> None:
         await turns()
         assert client.transport.events() == [{"n": 1}]
         w.pass_(1)
-        assert client.ended == [(TOKEN_EXPIRED, "token expired")]
+        assert client.ended == [(Closing.TOKEN_EXPIRED, "token expired")]
         await writer.call("insert", {"event": {"n": 2}})
         await turns()
         assert client.transport.events() == [{"n": 1}]
@@ -373,7 +367,7 @@ async def test_a_token_that_is_renewed_lasts_as_long_as_the_new_one() -> None:
         w.pass_(129)
         assert client.ended == []
         w.pass_(1)
-        assert client.ended == [(TOKEN_EXPIRED, "token expired")]
+        assert client.ended == [(Closing.TOKEN_EXPIRED, "token expired")]
         assert len(w.worker.guard.deadlines) == 0
 
 
@@ -386,11 +380,11 @@ async def test_a_subject_has_as_many_connections_as_it_may() -> None:
         error = await third.fail("authenticate", {"token": w.token()})
         assert error["code"] == -32004
         assert error["data"] == {"limit": "subject_connections", "max": 2, "got": 3}
-        assert third.ended == [(TOO_MANY, "too many connections of this subject")]
+        assert third.ended == [(Closing.TOO_MANY, "too many connections of this subject")]
         fourth = w.client()
         fourth.session.take_header([f"Bearer {w.token()}"])
         await turns()
-        assert [code for code, _ in fourth.ended] == [TOO_MANY]
+        assert [code for code, _ in fourth.ended] == [Closing.TOO_MANY]
         one.session.close()
         await w.known()
         # Who becomes another leaves a place behind.
@@ -424,7 +418,7 @@ async def test_years_are_no_trouble() -> None:
         w.pass_(5 * 365 * 86_400)
         assert client.ended == []
         w.pass_(5 * 365 * 86_400 + 30)
-        assert client.ended == [(TOKEN_EXPIRED, "token expired")]
+        assert client.ended == [(Closing.TOKEN_EXPIRED, "token expired")]
 
 
 # Renewed in the middle.

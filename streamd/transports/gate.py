@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uvicorn.server import ServerState
 from websockets.extensions import ServerExtensionFactory
 
+from streamd.closing import Closing
 from streamd.limits import Limits
 from streamd.transports.census import Census
 from streamd.transports.door import Door
@@ -19,12 +20,9 @@ from streamd.transports.keepalive import Keepalive, Pinged
 from streamd.transports.proxies import Proxies
 from streamd.worker import Worker
 
-__all__ = ["SERVICE_RESTART", "Gate"]
+__all__ = ["Gate"]
 
 logger = logging.getLogger("streamd.gate")
-
-SERVICE_RESTART = 1012
-"""The close code that means: the server stops, another or the same will be there soon."""
 
 _SLICE = 0.02
 """Seconds between two slices of a drain."""
@@ -151,7 +149,7 @@ class Gate:
             if peer.in_flight:
                 busy.add(peer)
             else:
-                peer.close(SERVICE_RESTART, "service restart")
+                peer.close(Closing.SERVICE_RESTART, "service restart")
         return busy
 
     def _abort_all(self) -> None:

@@ -15,6 +15,7 @@ from websockets.http11 import Request
 from websockets.protocol import SEND_EOF, Protocol, Side, State
 from websockets.server import ServerProtocol
 
+from streamd.closing import Closing
 from streamd.outbox import Outbox
 from streamd.session import Session
 from streamd.transports import kernel
@@ -26,10 +27,7 @@ from streamd.transports.journal import Totals
 from streamd.transports.proxies import address_of
 from streamd.turns import Line
 
-__all__ = ["TOO_SLOW", "WebSocket"]
-
-TOO_SLOW = 4008
-"""The close code for a peer that is not alive: it may come back with its cursor."""
+__all__ = ["WebSocket"]
 
 _PING = Frame(Opcode.PING, b"").serialize(mask=False)
 _BITE = 4 << 10
@@ -353,7 +351,7 @@ class WebSocket(asyncio.Protocol):
     def cut(self) -> None:
         """End it: the peer is not alive. What it has not taken, it will not take."""
         behind = self._transport.get_write_buffer_size() > 0
-        self.close(TOO_SLOW, "too slow")
+        self.close(Closing.TOO_SLOW, "too slow")
         if behind:
             self.abort()
 
