@@ -23,6 +23,8 @@ _WAITING_BYTES = 64 << 20
 """What may wait for a slow store; more is refused at once."""
 _DRAFT_COST = 400
 """Bytes a draft takes beside its body and terms: objects."""
+_TERM_COST = 60
+"""Bytes that a term of it takes beside its text."""
 
 Done = Callable[[Chain, Verdict], None]
 """Told the outcome of one call: it must not raise."""
@@ -166,4 +168,5 @@ def _fresh(verdict: Verdict) -> int:
 
 
 def _size(draft: Draft) -> int:
-    return len(draft.body) + sum(map(len, draft.terms)) + _DRAFT_COST
+    terms = draft.terms
+    return len(draft.body) + _DRAFT_COST + _TERM_COST * len(terms) + sum(map(len, terms))

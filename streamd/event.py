@@ -175,7 +175,8 @@ def _children(container: dict[str, Any] | list[Any]) -> Iterable[Json]:
 
 def _dump(event: dict[str, Any], limits: Limits) -> bytes:
     try:
-        body = orjson.dumps(event)
+        # A copy: what orjson returns keeps the 4 KiB that it was written into, and an event is kept for long.
+        body = b"%b" % orjson.dumps(event)
     except orjson.JSONEncodeError:
         # Of what orjson has read it fails to write two things: over 254 levels, and the mark that
         # jsonrpc leaves for an integer out of range.

@@ -44,6 +44,10 @@ class Index:
         self._columns: dict[str, Column] = {}
         """By the name of the key."""
 
+    def __len__(self) -> int:
+        """Return the number of posting lists."""
+        return len(self._postings)
+
     def frequency(self, term: Term) -> int:
         """Return how many entries have the term, roughly."""
         postings = self._postings.get(term)

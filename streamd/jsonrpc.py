@@ -152,7 +152,8 @@ def _id_text(ident: Json) -> bytes | None:
         return _NULL
     if isinstance(ident, bool) or not isinstance(ident, (str, int, float)):
         return None
-    return orjson.dumps(ident)
+    # A copy, as of an event's body: it is kept until the call is answered.
+    return b"%b" % orjson.dumps(ident)
 
 
 def _read_call(message: Json) -> Call:

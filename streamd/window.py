@@ -10,8 +10,12 @@ from streamd.types import Seq
 
 __all__ = ["Backward", "Forward", "Window"]
 
-_ENTRY_COST = 400
-"""Bytes an entry takes beside its body: objects, postings. Measured, with three terms."""
+_ENTRY_COST = 230
+"""Bytes that an entry takes beside its body and terms: objects. Measured, as those below."""
+_TERM_COST = 95
+"""Bytes that a term of an entry takes beside its text: the object, its place in a posting list and in a column."""
+_LIST_COST = 140
+"""Bytes of a posting list: an event may have as many terms that no other has as it may have terms."""
 
 
 class Backward(NamedTuple):
@@ -40,7 +44,7 @@ class Window:
     Entries come in order; a place may stay empty, if its event was erased.
     """
 
-    __slots__ = ("_entries", "_oldest", "high", "index", "low", "size")
+    __slots__ = ("_bytes", "_entries", "_oldest", "high", "index", "low")
 
     def __init__(self, after: Seq = 0) -> None:
         self._entries: dict[Seq, Entry] = {}
@@ -49,12 +53,16 @@ class Window:
         """The oldest place it speaks for."""
         self.high = after
         """The newest place it speaks for."""
-        self.size = 0
-        """Bytes taken, roughly."""
+        self._bytes = 0
         self.index = Index()
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """Bytes taken, roughly."""
+        return self._bytes + _LIST_COST * len(self.index)
 
     def __getitem__(self, seq: Seq) -> Entry:
         return self._entries[seq]
@@ -65,7 +73,7 @@ class Window:
         self._entries[seq] = entry
         self.index.append(seq, entry.terms)
         self.high = seq
-        self.size += len(entry.body) + _ENTRY_COST
+        self._bytes += _cost(entry)
 
     def skip_to(self, seq: Seq) -> None:
         """Let the window speak for all places up to `seq`: those not appended are empty."""
@@ -81,7 +89,7 @@ class Window:
         for seq in range(self._oldest, until):
             entry = self._entries.pop(seq, None)
             if entry is not None:
-                self.size -= len(entry.body) + _ENTRY_COST
+                self._bytes -= _cost(entry)
                 self.index.forget(seq, entry.terms)
         self._oldest = until
         self.index.forget_rows(until)
@@ -101,7 +109,7 @@ class Window:
             entry = self._entries.pop(void, None)
             if entry is None:
                 continue
-            self.size -= len(entry.body) + _ENTRY_COST
+            self._bytes -= _cost(entry)
             self.index.rewind(entry.terms, self._oldest)
         self.high = max(min(self.high, seq), self.low - 1)
         self.index.rewind_rows(self.high)
@@ -168,6 +176,11 @@ class Window:
         if wanted.everything:
             return iter(range(since + 1, self.high + 1))
         return self.index.ascending(wanted, since)
+
+
+def _cost(entry: Entry) -> int:
+    terms = entry.terms
+    return len(entry.body) + _ENTRY_COST + _TERM_COST * len(terms) + sum(map(len, terms))
 
 
 def _is_plain(wanted: Filter) -> bool:

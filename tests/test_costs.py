@@ -18,10 +18,11 @@ import uvloop
 
 import streamd.watch
 from streamd.filters import Filter
-from streamd.log import Draft, LogState, Page, Run
+from streamd.log import Draft, Entry, LogState, Page, Run
 from streamd.stores.base import Appended, Bounds, Stream
 from streamd.stores.memory import MemoryStore
 from streamd.types import Seq
+from streamd.window import Window
 from streamd.worker import Worker
 from tests.harness import Peer, running, upgrade
 from tests.parts import KEYS, LIMITS, Client, call, draft, memory, rig, serving, turns
@@ -295,6 +296,22 @@ async def idle(hello: Callable[[Peer], Awaitable[object]]) -> Held:
             sock.close()
     size, tracked, tasks, timers = (b - a for a, b in zip(before, after, strict=True))
     return Held(size // IDLE, tracked // IDLE, tasks, timers)
+
+
+@pytest.mark.parametrize("alike", [True, False], ids=["terms of all", "terms of its own"])
+@pytest.mark.parametrize("tags", [0, 3, 64])
+def test_what_a_window_counts_is_what_its_entries_take(tags: int, alike: bool) -> None:
+    window, number = Window(), 2_000
+    tracemalloc.start()
+    try:
+        for seq in range(1, number + 1):
+            first = 0 if alike else seq * tags
+            made = draft({"tags": [f"{first + tag:07}" for tag in range(tags)]})
+            window.append(Entry(seq, seq << 32, made.terms, made.body))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.75 < window.size / taken < 1.25
 
 
 def befriend() -> Callable[[Peer], Awaitable[object]]:

@@ -154,10 +154,10 @@ async def test_the_window_keeps_to_its_limit() -> None:
 
 
 async def test_the_window_keeps_to_its_bytes() -> None:
-    store, view = await filled(0, window_bytes=4_500)
+    store, view = await filled(0, window_bytes=4_000)
     view.advance(Run(store.now, 0, store.add(*[{"x": "y" * 492}] * 9), 9))
     assert len(view.window) == 5
-    assert view.window.size <= 4_500
+    assert view.window.size <= 4_000
 
 
 async def test_a_raised_floor_hides_what_is_below() -> None:

@@ -16,7 +16,8 @@ from streamd.log import Entry
 from streamd.window import Window
 
 MANY = 1 << 40
-COST = 400
+ENTRY, TERM, LIST = 230, 95, 140
+"""What an entry, a term of one and a posting list cost, beside texts."""
 
 TERMS = st.sets(st.sampled_from(["user:1", "user:2", "user:3", "kind:1", "kind:2", "tag:1"]))
 STEPS = st.lists(
@@ -217,7 +218,10 @@ def test_what_is_forgotten_and_swept_takes_no_room(steps: list[tuple[str, Any]])
         pass
     kept = [e for e in model.entries if e.seq >= model.low]
     assert len(window) == len(kept)
-    assert window.size == sum(len(e.body) + COST for e in kept)
+    texts = sum(len(e.body) + sum(map(len, e.terms)) for e in kept)
+    objects = sum(ENTRY + TERM * len(e.terms) for e in kept)
+    lists = LIST * len({term for e in kept for term in e.terms})
+    assert window.size == texts + objects + lists
     for e in kept:
         assert window[e.seq] is e
     window.forget_below(model.high + 1)
