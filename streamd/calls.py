@@ -64,6 +64,7 @@ class Conversation(Caller, Protocol):
 
 
 def integer(params: Params, name: str, default: int, least: int) -> int:
+    """Return a parameter that is a whole number, not less than the least; raise InvalidParams."""
     value = params.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidParams(f"{name} must be an integer, got {kind_of(value)}")

@@ -26,7 +26,17 @@ from streamd_client.values import (
     merge_filter,
 )
 
-__all__ = ["Call", "history", "info", "insert", "insert_many", "items", "ping"]
+__all__ = [
+    "Call",
+    "explain",
+    "history",
+    "info",
+    "insert",
+    "insert_many",
+    "items",
+    "ping",
+    "subscriptions",
+]
 
 T = TypeVar("T")
 
