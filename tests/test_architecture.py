@@ -216,7 +216,7 @@ def test_a_technology_stays_in_its_place(technology: str) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_module_has_its_tests(name: str) -> None:
     if name.startswith("stores.redis"):
-        place: str | None = "stores/test_redis.py"
+        place: str | None = "stores/redis/test_store.py"
     elif name.startswith("stores.sql"):
         place = "stores/test_sql.py"
     elif name in ELSEWHERE:

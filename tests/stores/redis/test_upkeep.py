@@ -1,21 +1,15 @@
 """Upkeep of a Redis to which things happen, and beside other users of it."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from typing import Any
-
 import pytest
 
 from streamd.errors import StoreUnavailable, UnknownOutcome
 from streamd.event import Keys
-from streamd.limits import Limits
 from streamd.log import Entry
-from streamd.stores.base import Posting, Stream
+from streamd.stores.base import Posting
 from streamd.stores.redis import RedisStore
 from tests.services import RedisServer
+from tests.stores.redis.worlds import Connect, NewRedis, severed
 from tests.stores.worlds import (
-    KEYS,
     draft,
     follow,
     numbered,
@@ -26,23 +20,6 @@ from tests.stores.worlds import (
 )
 
 pytestmark = pytest.mark.redis
-
-NewRedis = Callable[..., RedisServer]
-Connect = Callable[..., Any]
-
-
-@pytest.fixture
-async def connect(stream_name: str) -> AsyncIterator[Connect]:
-    """Open stores on this test's stream of a server."""
-    async with AsyncExitStack() as stack:
-
-        async def connect(
-            url: str, keys: Keys = KEYS, check: float = 0.1, **limits: Any
-        ) -> RedisStore:
-            store = RedisStore(url, Stream(stream_name, keys, Limits(**limits)), check=check)
-            return await stack.enter_async_context(store)
-
-        yield connect
 
 
 def some(first: int, count: int = 10, time: int = 1_000) -> list[Entry]:
@@ -91,22 +68,9 @@ async def test_lost_connections_restore_everything_once(
     redis_server: RedisServer, redis_url: str, connect: Connect
 ) -> None:
     store = await connect(redis_url)
-    stop = asyncio.Event()
-
-    async def sever() -> None:
-        while not stop.is_set():
-            for found in redis_server.client.client_list(_type="normal"):
-                if found["cmd"] in ("evalsha", "eval"):
-                    redis_server.client.client_kill_filter(_id=found["id"])
-            await asyncio.sleep(0.002)
-
-    severing = asyncio.create_task(sever())
-    try:
+    async with severed(redis_server):
         for first in range(1, 1_000, 10):
             assert await store.upkeep().restore(some(first, time=first * 1_000))
-    finally:
-        stop.set()
-        await severing
     assert places(await read_all(store)) == list(range(1, 1_001))
 
 
