@@ -26,6 +26,8 @@ from tests.traffic import check_answer
 
 KEYS = Keys.parse("user,kind,repo,tag=tags")
 LIMITS = Limits()
+OLD = Chain("aaaaaaaa")
+"""That of a scripted store, at first."""
 PLENTY = Bounds(limit=1_000, work=200_000, size=1 << 30)
 DEADLINE = 5.0
 """Seconds that a test waits for what must come."""
@@ -361,3 +363,23 @@ class GatedStore(MemoryStore):
     async def state(self) -> LogState:
         await self.stating.wait()
         return await super().state()
+
+
+def users(transport: RecordingTransport, number: int = 1) -> list[Any]:
+    """Return the `user` of each event that came for a subscription."""
+    return [event["user"] for event in transport.events(number)]
+
+
+def scripted(number: int, **limits: Any) -> tuple[ScriptedStore, Rig]:
+    """Return a store that does as it is told, with so many events, and a rig on it."""
+    store = ScriptedStore(OLD, [])
+    store.add(*[{"user": user} for user in range(1, number + 1)])
+    return store, Rig(store, Limits(**limits))
+
+
+async def position(r: Rig, seq: int) -> None:
+    """Wait until the tail has brought a place, and what it brought has gone out."""
+    async with asyncio.timeout(DEADLINE):
+        while r.view.position != seq:
+            await asyncio.sleep(0)
+    await turns()

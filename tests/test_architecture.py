@@ -104,7 +104,6 @@ ELSEWHERE = {
     "moving": "stores/test_moving.py",
     "options": "test_config.py",
     "process": "test_server.py",
-    "progress": "test_hub.py",
     "stores": "stores/test_contract.py",
     "stores.base": "stores/test_contract.py",
     "stores.memory": "stores/test_contract.py",

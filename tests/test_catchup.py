@@ -17,9 +17,7 @@ from streamd.log import Entry, Run
 from streamd.subscription import Peer, State, Subscription
 from streamd.turns import Turns
 from streamd.view import View
-from tests.parts import DEADLINE, RecordingTransport, ScriptedStore, turns, wanted
-
-OLD = Chain("aaaaaaaa")
+from tests.parts import DEADLINE, OLD, RecordingTransport, ScriptedStore, turns, wanted
 
 
 class Desk:

@@ -9,15 +9,7 @@ from streamd.stores.base import Posting
 from streamd.stores.redis import RedisStore
 from tests.services import RedisServer
 from tests.stores.redis.worlds import Connect, NewRedis, severed
-from tests.stores.worlds import (
-    draft,
-    follow,
-    numbered,
-    places,
-    put,
-    put_one,
-    read_all,
-)
+from tests.stores.worlds import draft, follow, numbered, places, put, put_one, read_all
 
 pytestmark = pytest.mark.redis
 
