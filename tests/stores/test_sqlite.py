@@ -25,6 +25,8 @@ from streamd.cursor import parse_cursor
 from streamd.errors import StartupError, StoreUnavailable, UnknownOutcome
 from streamd.filters import EVERYTHING
 from streamd.stores.base import Store
+from streamd.stores.sql.sqlite import SqliteDialect
+from tests.harness import DEADLINE, until
 from tests.stores.faults import Writer, make, pulse, refusal
 from tests.stores.process import run
 from tests.stores.worlds import (
@@ -74,6 +76,38 @@ def open_files(folder: Path) -> list[str]:
     links = [Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
     found = [os.readlink(link) for link in links if link.is_symlink()]
     return [name for name in found if name.startswith(f"{folder}/")]
+
+
+# Opening.
+
+
+async def test_who_gives_up_opening_leaves_no_thread_behind(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    connect = sqlite3.connect
+
+    def slowly(*words: Any, **options: Any) -> sqlite3.Connection:
+        begun.set()
+        may_end.wait(DEADLINE)
+        return connect(*words, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", slowly)
+    engine = SqliteDialect(f"sqlite:///{path}").engine()
+    before = set(threading.enumerate())
+    task = asyncio.create_task(engine.connect().start())
+    await until(begun.is_set)
+    (thread,) = set(threading.enumerate()) - before
+    task.cancel()
+    await asyncio.wait({task}, timeout=0.1)
+    assert not task.done(), "its thread would find the event loop gone"
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    assert open_files(path.parent) == []
+    await engine.dispose()
 
 
 # Which file.

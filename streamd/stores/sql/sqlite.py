@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from streamd.errors import StartupError
 from streamd.stores.base import Stream
@@ -97,6 +98,7 @@ class SqliteDialect(Dialect):
             hide_parameters=True,
             skip_autocommit_rollback=True,
         )
+        event.listen(engine.sync_engine, "do_connect", _connect)
         event.listen(engine.sync_engine, "connect", _set_up)
         return engine
 
@@ -258,6 +260,25 @@ class SqliteDialect(Dialect):
             repeat=False,
             executed=committing,
         )
+
+
+def _connect(dialect: Any, record: Any, words: Sequence[Any], options: dict[str, Any]) -> Any:
+    return await_only(_open(dialect, words, options))
+
+
+async def _open(dialect: Any, words: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Return a connection; who gives up waits until it is open, and closes it."""
+    # The driver would leave its thread to itself, with news for an event loop that may be gone by then.
+    opening = asyncio.create_task(
+        greenlet_spawn(dialect.connect, *words, **options), name="sqlite: open"
+    )
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait({opening})
+        if opening.exception() is None:
+            await greenlet_spawn(opening.result().close)
+        raise
 
 
 def _set_up(connection: Any, record: Any) -> None:
