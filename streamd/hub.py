@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
+from functools import partial
 
 from streamd import notifications
 from streamd.access import Access, is_likely
@@ -47,10 +48,13 @@ _SLICE = 200
 """Subscriptions written to between two looks at what else is to do."""
 
 _VALUES = 5_000
-"""Values of filters that are judged again between two looks at what else is to do."""
+"""Values of filters that are exchanged between two looks at what else is to do."""
 
 _WRITE_BYTES = 128 << 10
 """Frames joined to one write. A peer with many subscriptions may fill its outbox in the middle of a batch."""
+
+_Verdict = tuple[Subscription, Filter | CallError]
+"""What a subscription is to get from now on, or why it is to end."""
 
 
 class Hub:
@@ -69,6 +73,7 @@ class Hub:
         self._clock = clock
         self._view = view
         self._limits = limits
+        self._turns = turns or Turns()
         self._fanout = Fanout(lambda term: view.window.index.frequency(term), view.cursor)
         self._peers: dict[Peer, None] = {}
         self._catch_up = CatchUp(
@@ -76,10 +81,12 @@ class Hub:
             frames=self._frames,
             go_live=self._go_live,
             lose=self._lose,
-            turns=Turns() if turns is None else turns,
+            turns=self._turns,
         )
         self._between_batches = asyncio.Lock()
         """Held while a batch goes out: nobody may be told of places meanwhile."""
+        self._one_change = asyncio.Lock()
+        """Held by those who wait for the other to change what many get: a batch waits for one of them at most."""
         self._progress = Progress(view, limits, self._between_batches)
         self._tasks: list[asyncio.Task[None]] = []
         self.heard = 0.0
@@ -196,12 +203,14 @@ class Hub:
         that may get nothing any more is told so; one for which nothing changes goes on.
         """
         subs = list(peer.subscriptions.values())
-        verdicts = {sub: _judge(sub, access) async for sub in _in_slices(subs)}
-        async with self._between_batches:
-            changed = [sub for sub in subs if verdicts[sub] != sub.wanted]
-            async for sub in _in_slices(changed):
+        verdicts = await self._turns.each(partial(_judge, access=access), subs)
+        changed = [each for each in zip(subs, verdicts, strict=True) if each[0].wanted != each[1]]
+        if not changed:
+            return
+        async with self._one_change, self._between_batches:
+            async for sub, verdict in _in_slices(changed):
                 if sub.state is not State.ENDED:
-                    self._change(sub, verdicts[sub])
+                    self._change(sub, verdict)
 
     def _change(self, sub: Subscription, verdict: Filter | CallError) -> None:
         """Let a subscription get something else from here on, or nothing."""
@@ -395,12 +404,12 @@ def _judge(sub: Subscription, access: Access) -> Filter | CallError:
     return wanted
 
 
-async def _in_slices(subs: list[Subscription]) -> AsyncIterator[Subscription]:
-    """Yield subscriptions, and let others have their turn after some thousand values of theirs."""
+async def _in_slices(verdicts: list[_Verdict]) -> AsyncIterator[_Verdict]:
+    """Yield verdicts, and let others have their turn after some thousand values of their subscriptions."""
     values = 0
-    for sub in subs:
-        yield sub
-        values += sub.wanted.num_values
+    for each in verdicts:
+        yield each
+        values += each[0].wanted.num_values
         if values >= _VALUES:
             await asyncio.sleep(0)
             values = 0

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import streamd.hub
 from streamd.access import NOBODY, OPEN, Access, Grants, is_likely, parse_grants
 from streamd.errors import CallError, Forbidden, InvalidParams, LimitExceeded
 from streamd.filters import EVERYTHING, Filter
@@ -394,6 +395,28 @@ async def test_one_that_grants_make_too_large_ends_alone() -> None:
         (told,) = transport.sent("closed")
         assert (told["subscription"], told["code"]) == (1, -32004)
         assert list(peer.subscriptions) == [2]
+
+
+async def test_an_event_does_not_wait_for_all_who_come_with_another_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streamd.hub, "_VALUES", 1)
+    async with rig() as r:
+        watching, watcher = r.join()
+        r.subscribe(watcher, {"user": 1})
+        peers = [r.join()[1] for _ in range(20)]
+        for peer in peers:
+            for number in range(20):
+                r.subscribe(peer, {"repo": number})
+        judging = [
+            asyncio.create_task(r.hub.judge_again(peer, reader({"kind": 1}))) for peer in peers
+        ]
+        await turns(25)
+        assert not all(each.done() for each in judging), "most wait for the one that changes"
+        await r.append({"user": 1})
+        await watching.until(lambda: watching.events())
+        assert sum(each.done() for each in judging) < 5
+        await asyncio.gather(*judging)
 
 
 async def test_nothing_by_the_old_rights_is_sent_after_the_new_ones_count() -> None:
