@@ -8,7 +8,10 @@ import { FakeServer } from "./fake_server.js";
 
 const DEADLINE = 10_000; // milliseconds after which what a test waits for is not going to happen
 
-/** @typedef {import("node:test").TestContext} TestContext */
+/**
+ * @import { Client } from "../src/streamd.js"
+ * @typedef {import("node:test").TestContext} TestContext
+ */
 
 /**
  * Return the text of a file of the repository.
@@ -156,4 +159,40 @@ export class FakePage {
     this.#document.visibilityState = state;
     this.#document.dispatchEvent(new Event("visibilitychange"));
   }
+}
+
+/**
+ * Return so many whole numbers.
+ *
+ * @param {number} count
+ */
+export const numbers = (count, from = 0) => Array.from({ length: count }, (_, n) => from + n);
+
+/**
+ * Have a server take an event `{n}` for each number.
+ *
+ * @param {FakeServer} server
+ * @param {number[]} list
+ * @param {Record<string, unknown>} [more]
+ */
+export const push = (server, list, more) => list.forEach((n) => server.push({ n, ...more }));
+
+/**
+ * Subscribe, and note the `n` of each entry, each gap's reason and each state.
+ *
+ * @param {Client} client
+ * @param {Record<string, any>} [options]
+ */
+export function follow(client, { filter, ...options } = {}) {
+  /** @type {(number | string)[]} */
+  const seen = [];
+  /** @type {[string, string | undefined][]} */
+  const states = [];
+  const feed = client.subscribe(filter, {
+    onEntry: ({ event }) => void seen.push(event.n),
+    onGap: ({ reason }) => void seen.push(`${reason}`),
+    onState: (state, error) => void states.push([state, error?.name]),
+    ...options,
+  });
+  return { feed, seen, states };
 }
