@@ -76,10 +76,8 @@ class Filter:
 
     def test(self) -> Callable[[Iterable[Term]], bool]:
         """Return a function that tells whether an event with these terms matches: for many events."""
-        tests = [_all_of(clause) for clause in self.sets()]
-        if len(tests) == 1:
-            return tests[0]
-        return lambda terms: any(test(terms) for test in tests)
+        clauses = self.sets()
+        return _all_of(clauses[0]) if len(clauses) == 1 else _any_of(clauses)
 
     def matches(self, terms: Iterable[Term]) -> bool:
         """Tell whether an event with these terms matches."""
@@ -95,6 +93,34 @@ def _all_of(clause: list[frozenset[Term]]) -> Callable[[Iterable[Term]], bool]:
             if wanted.isdisjoint(terms):
                 return False
         return True
+
+    return test
+
+
+def _any_of(clauses: list[list[frozenset[Term]]]) -> Callable[[Iterable[Term]], bool]:
+    # A bit for each clause: a term is looked up once, not once for each of the many that grants make.
+    everyone = (1 << len(clauses)) - 1
+    steps: list[tuple[int, dict[Term, int]]] = []
+    for place in range(max(map(len, clauses), default=0)):
+        met: dict[Term, int] = {}
+        ended = everyone
+        for bit, clause in ((1 << number, clause) for number, clause in enumerate(clauses)):
+            if place < len(clause):
+                ended ^= bit
+                for term in clause[place]:
+                    met[term] = met.get(term, 0) | bit
+        steps.append((ended, met))
+
+    def test(terms: Iterable[Term]) -> bool:
+        left = everyone
+        for ended, met in steps:
+            found = ended
+            for term in terms:
+                found |= met.get(term, 0)
+            left &= found
+            if not left:
+                return False
+        return left > 0
 
     return test
 

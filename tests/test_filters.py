@@ -141,3 +141,38 @@ def test_it_matches_as_the_words_say(value: dict[str, Any], event: dict[str, Any
 
     expected = all(says(key, asked) for key, asked in value.items())
     assert read(value).matches(KEYS.terms(event, LIMITS)) == expected
+
+
+CLAUSES = st.lists(
+    st.lists(
+        st.sets(st.sampled_from([f"{key}:{n}" for key in "abc" for n in range(3)])), max_size=3
+    ),
+    max_size=6,
+)
+
+
+@given(CLAUSES, st.sets(st.sampled_from([f"{key}:{n}" for key in "abc" for n in range(3)])))
+def test_of_several_conjunctions_one_must_hold(
+    clauses: list[list[set[str]]], terms: set[str]
+) -> None:
+    holds = any(all(wanted & terms for wanted in clause) for clause in clauses)
+    assert Filter(clauses).matches(tuple(terms)) is holds
+
+
+class Looked(str):
+    """A term that counts how often it is looked up."""
+
+    __slots__ = ()
+    times = 0
+
+    def __hash__(self) -> int:
+        Looked.times += 1
+        return super().__hash__()
+
+
+def test_the_conjunctions_of_many_grants_cost_no_more_than_those_of_a_few() -> None:
+    many = Filter([[[f"user:{n}"], [f"kind:{n}"], ["repo:1", "repo:2"]] for n in range(64)])
+    matches = many.test()
+    Looked.times = 0
+    assert not matches((Looked("user:1"), Looked("kind:2"), Looked("repo:1")))
+    assert Looked.times <= 9
