@@ -63,11 +63,11 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(_terminable(work))
     except BrokenPipeError:
         raise  # The command line knows what that means.
+    except (StreamdError, _NoServer) as error:  # before what some are, too: a CallTimeout is an OSError
+        say(f"streamd: {sentence(error) if isinstance(error, StreamdError) else error}")
+        code = 1
     except OSError as error:
         say(f"streamd: {error.strerror or error}")
-        code = 1
-    except (StreamdError, _NoServer) as error:
-        say(f"streamd: {sentence(error) if isinstance(error, StreamdError) else error}")
         code = 1
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT

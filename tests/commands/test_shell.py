@@ -1,10 +1,13 @@
 import asyncio
+import json
 import signal
 
 from websockets.asyncio.server import serve
 
 from tests.commands.cli import DEADLINE, Command, streamd
 from tests.services import free_port
+
+INFO = {"server": "streamd", "version": "1", "epoch": "e", "cursor": "c", "keys": [], "limits": {}}
 
 
 async def test_a_server_that_is_not_there_is_told_of_at_once():
@@ -32,6 +35,20 @@ async def test_a_server_that_never_answers_can_be_left():
         await asyncio.wait_for(greeted.wait(), DEADLINE)
         result = await command.end(signal.SIGINT)
     assert (result.code, result.err) == (130, "")
+
+
+async def test_a_call_that_is_not_answered_in_time_is_told_of_in_a_sentence():
+    async def know_only_itself(peer):
+        async for message in peer:
+            call = json.loads(message)
+            if call["method"] == "info":
+                await peer.send(json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": INFO}))
+
+    async with serve(know_only_itself, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        result = await streamd("items", url=f"ws://{host}:{port}/")
+    assert (result.code, result.out) == (1, b"")
+    assert result.err == "streamd: items was not answered within 10 s\n"
 
 
 async def test_a_host_that_is_not_there_is_told_of():
