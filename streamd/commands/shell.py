@@ -63,7 +63,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(_terminable(work))
     except BrokenPipeError:
         raise  # The command line knows what that means.
-    except (StreamdError, _NoServer) as error:  # before what some are, too: a CallTimeout is an OSError
+    except (StreamdError, _NoServer) as error:  # First: a CallTimeout is an OSError, too.
         say(f"streamd: {sentence(error) if isinstance(error, StreamdError) else error}")
         code = 1
     except OSError as error:

@@ -48,7 +48,7 @@ async def test_a_call_that_is_not_answered_in_time_is_told_of_in_a_sentence():
         host, port = server.sockets[0].getsockname()
         result = await streamd("items", url=f"ws://{host}:{port}/")
     assert (result.code, result.out) == (1, b"")
-    assert result.err == "streamd: items was not answered within 10 s\n"
+    assert result.err == "streamd: history was not answered within 10 s\n"
 
 
 async def test_a_host_that_is_not_there_is_told_of():
