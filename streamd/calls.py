@@ -20,7 +20,7 @@ Work = Coroutine[Any, Any, None]
 
 
 class Answer(Protocol):
-    """Where the outcome of one call goes: either `result` or `error` is called, once."""
+    """Where the outcome of one call goes: one of `result`, `done` and `error` is called, once."""
 
     def result(
         self,
@@ -29,6 +29,9 @@ class Answer(Protocol):
         undo: Callable[[], None] | None = None,
     ) -> None:
         """Answer with a result as JSON; `then` is called when it is written, or else `undo`."""
+
+    def done(self, result: bytes) -> None:
+        """Answer with what was done, as JSON: that is told, however large the batch's answer is by then."""
 
     def error(self, error: CallError) -> None:
         """Answer with an error."""

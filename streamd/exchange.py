@@ -41,15 +41,19 @@ class Exchange:
         answer: bytes | None,
         then: Callable[[], None] | None = None,
         undo: Callable[[], None] | None = None,
+        *,
+        done: bool = False,
     ) -> None:
         """Take the answer to one call, if it wants one; one that is too large becomes an error.
+
+        Not so the answer of one that has done something: its caller would take it for not done.
 
         Raise what followed the sending of the answers, as an ExceptionGroup: all of it was called.
         """
         if not self._left:
             return  # It is a defect in what followed the answer: of that, the peer is told nothing.
         if ident is not None and answer is not None:
-            if self._size + len(answer) > self._limit:
+            if not done and self._size + len(answer) > self._limit:
                 self._got = self._size + len(answer)
                 answer = jsonrpc.error_answer(ident, self._too_large())
                 then = undo
@@ -104,6 +108,12 @@ class Reply:
         ident = self._ident
         answer = None if ident is None else jsonrpc.result_answer(ident, result)
         self._exchange.settle(ident, answer, then, undo)
+
+    def done(self, result: bytes) -> None:
+        """Answer with what was done, as JSON."""
+        ident = self._ident
+        answer = None if ident is None else jsonrpc.result_answer(ident, result)
+        self._exchange.settle(ident, answer, done=True)
 
     def check(self) -> None:
         """Raise LimitExceeded if there is no room for what would have to be read."""

@@ -93,7 +93,8 @@ class Explanations:
             raise InvalidParams("explain takes a cursor or an event, one of them")
         question = self._question(params.get("filter", {}), caller.access)
         if "cursor" in params:
-            return self._explain(question, parse_cursor(params["cursor"], "cursor"), answer)
+            cursor = parse_cursor(params["cursor"], "cursor")
+            return self._explain(caller, question, cursor, answer)
         draft = draft_event(params["event"], None, self._keys, self._limits)
         answer.result(to_json(question.answer(draft.terms)))
         return None
@@ -108,13 +109,18 @@ class Explanations:
         keys = {name: each.clauses[0][0] if each.clauses else () for name, each in filters.items()}
         return _Question(keys, wanted, access)
 
-    async def _explain(self, question: _Question, cursor: Cursor, answer: Answer) -> None:
-        entry = await self._find(cursor)
-        if entry is None or not question.access.readable.matches(entry.terms):
-            answer.result(_NOT_FOUND)
-            return
-        shown = orjson.Fragment(entry_json(entry, self._view.cursor(entry.seq)))
-        answer.result(to_json({**question.answer(entry.terms), "entry": shown}))
+    async def _explain(
+        self, caller: Caller, question: _Question, cursor: Cursor, answer: Answer
+    ) -> None:
+        # The event may be large, and many may be asked for at once.
+        async with caller.turn():
+            answer.check()
+            entry = await self._find(cursor)
+            if entry is None or not question.access.readable.matches(entry.terms):
+                answer.result(_NOT_FOUND)
+                return
+            shown = orjson.Fragment(entry_json(entry, self._view.cursor(entry.seq)))
+            answer.result(to_json({**question.answer(entry.terms), "entry": shown}))
 
     async def _find(self, cursor: Cursor) -> Entry | None:
         """Return the entry at a place; None where none is, or none yet. Raise PlaceLost."""

@@ -29,7 +29,7 @@ class Inserts:
             if isinstance(verdict, CallError):
                 answer.error(verdict)
             else:
-                answer.result(_placed_json(chain, verdict)[1:-1])
+                answer.done(_placed_json(chain, verdict)[1:-1])
 
         self._committer.submit([draft], done)
 
@@ -43,7 +43,7 @@ class Inserts:
             if isinstance(verdict, CallError):
                 answer.error(verdict)
             else:
-                answer.result(b'{"entries":%b}' % _placed_json(chain, verdict))
+                answer.done(b'{"entries":%b}' % _placed_json(chain, verdict))
 
         self._committer.submit(drafts, done)
 

@@ -33,6 +33,11 @@ class MeasuredAnswer:
         self._duration.observe(self._now() - self._began)
         self._answer.result(result, then, undo)
 
+    def done(self, result: bytes) -> None:
+        """Answer with what was done, as JSON."""
+        self._duration.observe(self._now() - self._began)
+        self._answer.done(result)
+
     def error(self, error: CallError) -> None:
         """Answer with an error."""
         self._duration.observe(self._now() - self._began)

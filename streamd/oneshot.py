@@ -35,6 +35,9 @@ class _Outcome:
         if not self.future.done():
             self.future.set_result(result)
 
+    def done(self, result: bytes) -> None:
+        self.result(result)
+
     def error(self, error: CallError) -> None:
         if not self.future.done():
             self.future.set_exception(error)

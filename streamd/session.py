@@ -252,7 +252,7 @@ class Session:
             self._refuse(error)
         else:
             await self._admit(access)
-            answer.result(access.to_json())
+            answer.done(access.to_json())
         finally:
             self._judging = False
             self._schedule()

@@ -22,6 +22,9 @@ class Outcome:
     def result(self, result: bytes, then: object = None, undo: object = None) -> None:
         self.told.append((result, then, undo))
 
+    def done(self, result: bytes) -> None:
+        self.told.append(result)
+
     def error(self, error: CallError) -> None:
         self.told.append(error)
 

@@ -408,3 +408,28 @@ async def test_those_who_go_are_let_go_of_after_the_others_had_their_turn() -> N
         await turns()
         assert seen == [True]
         assert not gone.session.peer.subscriptions
+
+
+async def test_what_was_stored_is_told_however_full_the_batch_is() -> None:
+    async with serving(answer_bytes=10_000) as worker:
+        client = Client(worker)
+        many = {"events": [{"user": 1}] * 50}
+        batch = [call(n, "insert_many") | {"params": many} for n in range(9)]
+        answers = [
+            *await client.reply(batch),
+            *orjson.loads(await worker.post(orjson.dumps(batch))),
+        ]
+        assert [len(answer["result"]["entries"]) for answer in answers] == [50] * 18
+
+
+async def test_entries_that_are_explained_are_held_one_at_a_time() -> None:
+    async with serving() as worker:
+        client = Client(worker)
+        placed = await client.call("insert", {"event": {"text": "x" * 50_000}})
+        client.transport.stall(1_000)
+        idents = [client.ask("explain", {"cursor": placed["cursor"]}) for _ in range(50)]
+        await turns(200)
+        assert client.transport.most_unsent < 60_000
+        client.transport.read_on()
+        for ident in idents:
+            assert (await client.answer(ident))["result"]["found"]

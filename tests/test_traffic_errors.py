@@ -155,8 +155,16 @@ async def who_may_not(world: World) -> None:
 
 
 async def what_is_too_much(world: World) -> None:
-    async with world.alone(answer_bytes=1) as line:
-        assert codes(await line.ask(batch())) == {-32004}
+    async with world.alone(answer_bytes=1, value_bytes=1) as line:
+        assert codes([each for each in await line.ask(batch()) if "error" in each]) == {-32004}
+        event = {"user": "ab"}
+        assert (await line.call("insert", event=event))["error"]["code"] == -32004
+        assert (await line.call("insert_many", events=[event]))["error"]["code"] == -32004
+    async with running(token_secret=SECRET, subject_connections=1) as server:
+        async with world.line(server) as line, world.line(server) as other:
+            assert "result" in await line.call("authenticate", token=token({}))
+            refused = await other.call("authenticate", token=token({}))
+            assert refused["error"]["code"] == -32004
 
 
 async def who_comes_too_soon(world: World) -> None:
