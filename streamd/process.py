@@ -153,8 +153,13 @@ class Supervisor(Multiprocess):
             raise StartupError("a worker process did not start; the lines above say why")
 
     def keep_subprocess_alive(self) -> None:
-        """Start workers anew that have died or hang."""
+        """Start workers anew that have died or hang, and say so."""
+        before = [(process, process.process.is_alive()) for process in self.processes]
         super().keep_subprocess_alive()
+        for (old, lived), new in zip(before, self.processes, strict=True):
+            if old is not new:
+                end = "did not answer, and was ended" if lived else _end_of(old.exitcode)
+                logger.error("worker %d %s; worker %d takes its place", old.pid, end, new.pid)
         self._systemd.alive()
 
     def handle_hup(self) -> None:
@@ -171,6 +176,14 @@ class Supervisor(Multiprocess):
         """Let all workers stop."""
         self._systemd.stopping()
         super().terminate_all()
+
+
+def _end_of(code: int | None) -> str:
+    """Tell how a process has ended, by its exit code: below zero that of a signal."""
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
 
 
 def _on_terminal() -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -126,6 +127,33 @@ async def test_a_batch_is_cut_by_its_bytes_too() -> None:
         store.gate.set()
         await outcomes.until(21)
         assert [sum(sizes) for sizes, _ in store.batches] == [1, 16, 16, 8]
+
+
+async def test_that_the_store_takes_no_inserts_is_told_once_and_once_that_it_does_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "streamd.committer")
+    full = StoreUnavailable("the store is not available: Redis is out of memory")
+    async with committing() as (committer, store, outcomes):
+        number = 0
+        for failure in (full, full, UnknownOutcome(), None, full, None):
+            store.failure = failure
+            number += 1
+            committer.submit(events(1), outcomes.of(number))
+            await outcomes.until(number)
+        (begun,) = caplog.records
+        assert begun.levelname == "WARNING"
+        assert begun.getMessage() == f"inserts fail: {full.message}", (
+            "and nothing of each that passes"
+        )
+        monkeypatch.setattr(streamd.committer, "_CALM", 0)
+        committer.submit(events(1), outcomes.of("last"))
+        await outcomes.until(number + 1)
+        assert [line.getMessage() for line in caplog.records[1:]] == ["inserts go on"]
+        store.failure = UnknownOutcome()
+        committer.submit(events(1), outcomes.of("unknown"))
+        await outcomes.until(number + 2)
+        assert caplog.messages[2:] == ["inserts fail: the store did not answer"]
 
 
 async def test_one_refused_call_fails_alone() -> None:

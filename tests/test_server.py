@@ -550,6 +550,10 @@ async def test_worker_that_dies_is_replaced(
     assert before[1] in after
     async with websocket(process.address) as peer:
         assert await peer.call("ping") == "pong"
+    process.end()
+    _, errors = output(process)
+    (new,) = after - {before[1]}
+    assert f"worker {before[0]} was killed by SIGKILL; worker {new} takes its place" in errors
 
 
 @pytest.mark.redis
