@@ -10,8 +10,7 @@ from typing import Any
 import orjson
 
 from streamd import jsonrpc
-from streamd.errors import CallError, InvalidParams, InvalidRequest
-from streamd.limits import Limits
+from streamd.errors import CallError, InvalidParams, InvalidRequest, ParseError
 from streamd.types import Json, JsonObject
 
 __all__ = ["Envelope", "read_envelope"]
@@ -78,13 +77,13 @@ class Envelope:
         return b'{"id":%b,"result":null,"error":%b}' % (self.id, text)
 
 
-def read_envelope(body: bytes, limits: Limits) -> Envelope | None:
+def read_envelope(body: bytes) -> Envelope | None:
     """Return the envelope that `body` is, or None if it is something else."""
     if b'"args"' not in body and b'"kwargs"' not in body:
         return None
     try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        message = jsonrpc.from_json(body)
+    except ParseError:
         return None
     if (
         not isinstance(message, dict)
@@ -92,7 +91,6 @@ def read_envelope(body: bytes, limits: Limits) -> Envelope | None:
         or not {"args", "kwargs"} & set(message)
     ):
         return None
-    message = _with_marks(body, limits)
     return Envelope(
         id=_id_text(message.get("id")),
         method=message.get("method"),
@@ -107,10 +105,3 @@ def _id_text(ident: Json) -> bytes:
         return orjson.dumps(ident)
     except orjson.JSONEncodeError:
         return b"null"
-
-
-def _with_marks(body: bytes, limits: Limits) -> JsonObject:
-    """Read it as params, whose integers out of range are marked: orjson makes them floats in silence."""
-    incoming = jsonrpc.parse(b'{"jsonrpc":"2.0","method":"","params":%b}' % body, limits)
-    params = incoming.calls[0].params if incoming.calls else {}
-    return params if isinstance(params, dict) else {}

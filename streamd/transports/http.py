@@ -105,7 +105,7 @@ class _Site:
             body = await self._read(request)
         except LimitExceeded as error:
             return self._refuse(request, 413, "message_bytes", error)
-        envelope = await self._gate.turns.read(self._read_envelope, body)
+        envelope = await self._gate.turns.read(read_envelope, body)
         if envelope is not None:
             answer = await self._answer(envelope, access, rates)
         else:
@@ -145,9 +145,6 @@ class _Site:
             limits.check("message_bytes", len(body) + len(part))
             body += part
         return bytes(body)
-
-    def _read_envelope(self, body: bytes) -> Envelope | None:
-        return read_envelope(body, self._gate.limits)
 
     def _rates(self, request: Request) -> Rates | None:
         """Return what all the calls are held to that come from where this one does."""

@@ -1,5 +1,6 @@
 """AwesomeStream's envelope: told from JSON-RPC, and turned into its calls."""
 
+import gc
 from typing import Any
 
 import orjson
@@ -7,12 +8,11 @@ import pytest
 
 from streamd.errors import CallError, InvalidParams, StoreUnavailable
 from streamd.jsonrpc import OutOfRange
-from streamd.limits import Limits
 from streamd.transports.envelope import Envelope, read_envelope
 
 
 def envelope(**members: Any) -> Envelope:
-    found = read_envelope(orjson.dumps({"id": 1, "args": [], "kwargs": {}, **members}), Limits())
+    found = read_envelope(orjson.dumps({"id": 1, "args": [], "kwargs": {}, **members}))
     assert found is not None
     return found
 
@@ -34,7 +34,7 @@ def envelope(**members: Any) -> Envelope:
     ],
 )
 def test_what_is_no_envelope(body: bytes) -> None:
-    assert read_envelope(body, Limits()) is None
+    assert read_envelope(body) is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_items(args: list[Any], kwargs: dict[str, Any], params: dict[str, Any]) 
     ],
 )
 def test_an_id_is_told_as_it_was_unless_it_can_not_be_written(ident: bytes, told: bytes) -> None:
-    found = read_envelope(b'{"id":%b,"method":"ping","args":[]}' % ident, Limits())
+    found = read_envelope(b'{"id":%b,"method":"ping","args":[]}' % ident)
     assert found is not None
     assert found.id == told
 
@@ -120,7 +120,7 @@ def test_what_can_be_no_call(members: dict[str, Any]) -> None:
 
 def test_integers_out_of_range_are_marked() -> None:
     body = b'{"id": 1, "method": "insert", "args": [{"n": 18446744073709551616}], "kwargs": {}}'
-    found = read_envelope(body, Limits())
+    found = read_envelope(body)
     assert found is not None
     assert isinstance(found.args[0]["n"], OutOfRange)
 
@@ -141,3 +141,14 @@ def test_errors_are_texts() -> None:
 def test_errors_are_ascii_which_is_all_that_python_2_shows() -> None:
     answer = orjson.loads(envelope(method="items").error(InvalidParams("no key 'größe'")))
     assert answer["error"] == "no key 'gr\\xf6\\xdfe'"
+
+
+def test_a_large_one_is_read_once_and_no_garbage_is_looked_for_meanwhile() -> None:
+    body = b'{"method":"insert","args":[{"a":[%b[]]}]}' % (b"[]," * 300_000)
+    collections: list[object] = []
+    gc.callbacks.append(lambda *which: collections.append(which))
+    try:
+        assert read_envelope(body) is not None
+    finally:
+        gc.callbacks.pop()
+    assert len(collections) <= 4, "some start and stop afterwards"
