@@ -31,7 +31,7 @@ FLOORS = (
     ("event", "notifications", "openrpc"),
     ("asyncapi", "columns", "filters"),
     ("access", "index", "matcher", "stores.base"),
-    ("guard", "ledger", "stores.outage", "window"),
+    ("guard", "ledger", "stores.failure", "stores.outage", "window"),
     ("metrics", "stores.retention"),
     ("search", "subscription", "stores", "stores.measured", "stores.placing", "options", "walk"),
     ("view", "moving", "checking", "stores.memory", "stores.redis.*", "stores.sql.*"),

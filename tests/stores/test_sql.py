@@ -14,8 +14,8 @@ from streamd.errors import StartupError, StoreUnavailable
 from streamd.filters import EVERYTHING, Filter
 from streamd.stores import open_store
 from streamd.stores.base import Bounds, Stream
+from streamd.stores.failure import Failure
 from streamd.stores.sql import schema
-from streamd.stores.sql.failure import Failure
 from streamd.stores.sql.merging import Merge
 from streamd.stores.sql.sqlite import SqliteDialect
 from streamd.stores.sql.store import SqlStore

@@ -1,16 +1,16 @@
 """Running scripts on the stream: repeated until the deadline, with the log taken over where need be."""
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 
 from streamd.cursor import Chain
-from streamd.errors import StoreUnavailable, UnknownOutcome
 from streamd.event import Keys
 from streamd.log import LogState
 from streamd.stores.base import Stream
-from streamd.stores.redis.link import Argument, Failure, Link
+from streamd.stores.failure import persist
+from streamd.stores.redis.link import Argument, Link
 from streamd.stores.redis.replies import read_state
 from streamd.stores.redis.scripts import OPEN, Names, Script
 
@@ -87,46 +87,10 @@ class Access:
 
         Where it `writes`, raise UnknownOutcome if one of the attempts may have been executed.
         """
-        clock = asyncio.get_running_loop().time
-        end = clock() + self.deadline
-        # The first attempt leaves time for a second one, by a new connection.
-        patience = self.deadline / 2
-        executed = False
-        error: Failure | None = None
-        for pause in self._pauses():
-            try:
-                return await self.attempt(script, keys, arguments, patience)
-            except Failure as failure:
-                executed = executed or failure.executed
-                # An attempt that the deadline cut short knows less than the one before.
-                error = error if error and failure.code == "SILENT" else failure
-            try:
-                if error.code == "OWNER":
-                    await self.take_over(max(end - clock(), 0))
-            except Failure as failure:
-                error = failure
-            patience = end - clock() - pause
-            if not error.repeat or patience <= 0:
-                if writes and executed:
-                    raise UnknownOutcome from error
-                raise unavailable(error) from error
-            await asyncio.sleep(pause)
-        raise AssertionError("pauses never end")
-
-    def _pauses(self) -> Iterator[float]:
-        yield 0  # A log that changed hands, a connection that had died of old age: at once again.
-        longest = 0.02
-        while True:
-            yield self._random.uniform(0.005, longest)
-            longest = min(longest * 2, 1)
-
-
-def unavailable(failure: Failure) -> StoreUnavailable:
-    """Return what callers get to see of a failure."""
-    if failure.code == "KEYS":
-        return StoreUnavailable("the stream in Redis now has other keys than this server")
-    if failure.code == "ABSENT":
-        return StoreUnavailable("the stream in Redis is gone")
-    if failure.code == "SCHEMA":
-        return StoreUnavailable("the stream in Redis was written by another version of streamd")
-    return StoreUnavailable(f"the store is not available: {failure.sentence}")
+        return await persist(
+            partial(self.attempt, script, keys, arguments),
+            self.take_over,
+            deadline=self.deadline,
+            random=self._random,
+            writes=writes,
+        )

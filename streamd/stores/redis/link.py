@@ -13,9 +13,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from streamd.errors import StartupError
+from streamd.stores.failure import Failure
 from streamd.stores.redis.scripts import Script
 
-__all__ = ["Argument", "Failure", "Link", "read_url"]
+__all__ = ["Argument", "Link", "read_url"]
 
 logger = logging.getLogger("streamd.stores.redis")
 
@@ -23,20 +24,6 @@ Argument = str | bytes | int
 
 _CONNECTIONS = 8
 """Calls under way at a time. Redis does one thing at a time; more would only wait there."""
-
-
-class Failure(Exception):
-    """One attempt failed; `code` is Redis' own word for the reason, or one of ours."""
-
-    def __init__(self, code: str, sentence: str, *, repeat: bool, executed: bool = False) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
-        """What is the matter, for people."""
-        self.repeat = repeat
-        """Whether it may pass by itself within seconds."""
-        self.executed = executed
-        """Whether the command may have been executed."""
 
 
 _PASSING = {
@@ -59,6 +46,12 @@ _LASTING = {
     "MOVED": "the stream lives on another node of the Redis cluster",
     "ASK": "the stream is moving to another node of the Redis cluster",
 }
+_OURS = {
+    "ABSENT": "the stream in Redis is gone",
+    "KEYS": "the stream in Redis has other keys by now",
+    "SCHEMA": "the stream in Redis was written by another version of streamd",
+}
+"""What `open.lua` answers with, and what it has found."""
 _CODES: dict[type[Exception], str] = {
     # The driver cuts these codes off the text.
     driver.BusyLoadingError: "LOADING",
@@ -87,7 +80,9 @@ def _refusal(error: driver.RedisError) -> Failure:
         return Failure(code, _PASSING[code], repeat=True)
     if code in _LASTING:
         return Failure(code, _LASTING[code], repeat=False)
-    if code in ("NOSCRIPT", "ABSENT", "KEYS", "SCHEMA"):
+    if code in _OURS:
+        return Failure(code, _OURS[code], repeat=False, found=text.partition(" ")[2])
+    if code == "NOSCRIPT":
         return Failure(code, text, repeat=False)
     # A defect of a script shows in its middle: what it had written by then stays.
     logger.error("Redis answered with an unexpected error: %s", text)

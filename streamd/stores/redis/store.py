@@ -10,8 +10,9 @@ from streamd.errors import StartupError
 from streamd.filters import Filter
 from streamd.log import Draft, LogState, Page, Run
 from streamd.stores.base import Appended, Bounds, Store, Stream, Upkeep, no_stream
+from streamd.stores.failure import Failure
 from streamd.stores.redis.access import Access
-from streamd.stores.redis.link import Argument, Failure, Link, read_url
+from streamd.stores.redis.link import Argument, Link, read_url
 from streamd.stores.redis.reading import Reader
 from streamd.stores.redis.replies import list_calls, read_verdicts
 from streamd.stores.redis.retention import Sweeper
@@ -97,11 +98,11 @@ class RedisStore(Store):
 
     def _refusal(self, failure: Failure) -> StartupError:
         where = f"Redis at {self._link.where}"
-        stream, told = self._stream, failure.sentence.partition(" ")[2]
+        stream = self._stream
         match failure.code:
             case "KEYS":
                 return StartupError(
-                    f"stream {stream.name!r} in {where} has the keys {told}, not {stream.keys}: "
+                    f"stream {stream.name!r} in {where} has the keys {failure.found}, not {stream.keys}: "
                     "start with its keys, or take another stream"
                 )
             case "ABSENT":
@@ -109,7 +110,7 @@ class RedisStore(Store):
             case "SCHEMA":
                 return StartupError(
                     f"stream {stream.name!r} in {where} was written by another version of streamd "
-                    f"(its form is {told}): take another stream"
+                    f"(its form is {failure.found}): take another stream"
                 )
             case "UNREACHABLE":
                 why = failure.sentence.removeprefix("Redis can't be reached").strip()

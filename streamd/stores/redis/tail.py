@@ -11,9 +11,9 @@ from streamd.cursor import Chain
 from streamd.errors import CallError
 from streamd.log import LogState, Run, unpack
 from streamd.stores.base import Observer
+from streamd.stores.failure import Failure
 from streamd.stores.outage import Outage, pause_of
 from streamd.stores.redis.access import Access
-from streamd.stores.redis.link import Failure
 from streamd.stores.redis.replies import Published, read_published
 from streamd.stores.redis.scripts import SCAN
 from streamd.types import Seq

@@ -14,8 +14,8 @@ from streamd.errors import StartupError
 from streamd.event import Keys
 from streamd.log import LogState
 from streamd.stores.base import Stream
+from streamd.stores.failure import Failure, persist
 from streamd.stores.sql.dialect import Dialect
-from streamd.stores.sql.failure import Failure, persist
 from streamd.stores.sql.schema import STREAMS, SWEEPS, create, is_there
 from streamd.types import Seq
 

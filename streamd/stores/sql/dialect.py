@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from streamd.stores.sql.failure import Failure
+from streamd.stores.failure import Failure
 from streamd.stores.sql.schema import INDEX
 from streamd.types import Seq
 

@@ -29,8 +29,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from streamd.errors import StartupError
 from streamd.limits import Limits
 from streamd.stores.base import Stream
+from streamd.stores.failure import Failure
 from streamd.stores.sql.dialect import Dialect, posting_list
-from streamd.stores.sql.failure import Failure
 from streamd.stores.sql.schema import STREAMS
 from streamd.stores.sql.store import SqlStore
 from streamd.types import Seq

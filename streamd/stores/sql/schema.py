@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from streamd.stores.sql.failure import Failure
+from streamd.stores.failure import Failure
 
 __all__ = [
     "BATCHES",

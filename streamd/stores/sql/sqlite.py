@@ -21,8 +21,8 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from streamd.errors import StartupError
 from streamd.stores.base import Stream
+from streamd.stores.failure import Failure
 from streamd.stores.sql.dialect import Dialect, posting_list
-from streamd.stores.sql.failure import Failure
 from streamd.stores.sql.schema import STREAMS
 from streamd.stores.sql.store import SqlStore
 from streamd.types import Seq

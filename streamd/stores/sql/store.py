@@ -11,10 +11,10 @@ from streamd.errors import StartupError
 from streamd.filters import Filter
 from streamd.log import Draft, LogState, Page, Run
 from streamd.stores.base import Appended, Bounds, Store, Stream, Upkeep, no_stream
+from streamd.stores.failure import Failure
 from streamd.stores.sql.access import Access
 from streamd.stores.sql.appending import Appender
 from streamd.stores.sql.dialect import Dialect
-from streamd.stores.sql.failure import Failure
 from streamd.stores.sql.reading import Reader
 from streamd.stores.sql.retention import Sweeper
 from streamd.stores.sql.tail import Hints, follow

@@ -1,4 +1,4 @@
-"""What an attempt at the database came to, where it came to nothing; and attempts made again."""
+"""What an attempt at the place of a log came to, where it came to nothing; and attempts made again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Failure(Exception):
-    """One attempt failed; `code` is the driver's own word for the reason, or one of ours."""
+    """One attempt failed; `code` is the word of the driver or server for the reason, or one of ours."""
 
     def __init__(
         self, code: str, sentence: str, *, repeat: bool, executed: bool = False, found: str = ""
@@ -25,9 +25,9 @@ class Failure(Exception):
         self.repeat = repeat
         """Whether it may pass by itself within seconds."""
         self.executed = executed
-        """Whether what was to be written may have been."""
+        """Whether what was to be done may have been."""
         self.found = found
-        """What is there instead: the keys of the stream, the version of the tables."""
+        """What is there instead: the keys of the stream, the version of its form."""
 
 
 def _pauses(random: Random) -> Iterator[float]:
@@ -44,11 +44,12 @@ async def persist(
     *,
     deadline: float,
     random: Random,
+    writes: bool = True,
 ) -> T:
     """Make attempts until one succeeds; each is told how many seconds it has.
 
     Whenever one finds that the log belongs to another server, `take_over` comes first. After
-    `deadline` seconds raise UnknownOutcome if one of them may have written, else StoreUnavailable.
+    `deadline` seconds raise UnknownOutcome if one that `writes` may have been done, else StoreUnavailable.
     """
     clock = asyncio.get_running_loop().time
     end = clock() + deadline
@@ -70,7 +71,7 @@ async def persist(
             error = failure
         patience = end - clock() - pause
         if not error.repeat or patience <= 0:
-            if executed:
+            if writes and executed:
                 raise UnknownOutcome from error
             raise StoreUnavailable(f"the store is not available: {error.sentence}") from error
         await asyncio.sleep(pause)
