@@ -125,6 +125,11 @@ class Unauthorized(CallError):
 
     code = -32001
 
+    def __init__(self, message: str, *, why: str | None = None, **data: Any) -> None:
+        super().__init__(message, **data)
+        self.why = message if why is None else why
+        """The same for the log: nothing that the token says is in it."""
+
 
 class Forbidden(CallError):
     """The caller's grants do not allow it."""

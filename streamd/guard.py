@@ -98,7 +98,10 @@ class Guard:
             # Half of a surrogate pair can be read in a token, and never be written: no UTF-8 has it.
             to_json([claims.subject, claims.grants])
         except (InvalidParams, LimitExceeded) as error:
-            raise Unauthorized(f"the token's claim {CLAIM}: {error.message}") from None
+            fault = f"the token's claim {CLAIM}"
+            raise Unauthorized(
+                f"{fault}: {error.message}", why=f"{fault} can't be understood"
+            ) from None
         except (TypeError, UnicodeEncodeError):
             raise Unauthorized("the token has a text that is not Unicode") from None
         return Access(grants, self._limits, subject=claims.subject, expires=claims.expires)

@@ -23,6 +23,7 @@ _FIELDS = (
     "connection",
     "address",
     "reason",
+    "why",
     "code",
     "entries",
     "bytes",

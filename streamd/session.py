@@ -304,7 +304,7 @@ class Session:
         elif error.data is not None and error.data.get("reason") == "expired":
             self._hang_up(Closing.TOKEN_EXPIRED, "token expired")
         else:
-            self._hang_up(Closing.TOKEN_REFUSED, "token refused")
+            self._hang_up(Closing.TOKEN_REFUSED, error.why)
 
     def _hang_up(self, code: int, reason: str) -> None:
         if not self._closed:

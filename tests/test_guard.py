@@ -231,13 +231,23 @@ async def test_a_connection_that_goes_while_its_token_is_judged_leaves_nothing(l
 
 # Refused.
 
+NO_TOKEN = "this is no token: it must be a signed JWT"
+NO_BEARER = "Authorization must be there once, as Bearer and a token"
+
 
 async def test_a_token_that_is_refused_ends_the_connection() -> None:
     async with world() as w:
-        for bad in ("x", w.token(key="another secret of 32 bytes or more"), w.token({"read": 7})):
+        for bad, why in (
+            ("x", NO_TOKEN),
+            (
+                w.token(key="another secret of 32 bytes or more"),
+                "the token's signature is wrong: it is of another key, or was changed",
+            ),
+            (w.token({"read": [{"secret": 1}]}), "the token's claim streamd can't be understood"),
+        ):
             client = w.client()
             assert (await client.fail("authenticate", {"token": bad}))["code"] == -32001
-            assert client.ended == [(Closing.TOKEN_REFUSED, "token refused")]
+            assert client.ended == [(Closing.TOKEN_REFUSED, why)]
 
 
 async def test_a_renewal_that_is_refused_ends_it_as_well() -> None:
@@ -245,7 +255,7 @@ async def test_a_renewal_that_is_refused_ends_it_as_well() -> None:
         client = await w.known()
         await client.call("subscribe")
         assert (await client.fail("authenticate", {"token": "x"}))["code"] == -32001
-        assert client.ended == [(Closing.TOKEN_REFUSED, "token refused")]
+        assert client.ended == [(Closing.TOKEN_REFUSED, NO_TOKEN)]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +274,7 @@ async def test_half_of_an_emoji_refuses_the_token(
         client = w.client()
         error = await client.fail("authenticate", {"token": w.token(**{"grants": ALL, **claims})})
         assert (error["code"], error["message"]) == (-32001, "the token has a text that is not Unicode")  # fmt: skip
-        assert client.ended == [(Closing.TOKEN_REFUSED, "token refused")]
+        assert client.ended == [(Closing.TOKEN_REFUSED, error["message"])]
     assert not caplog.records
 
 
@@ -285,8 +295,8 @@ async def test_a_token_in_the_handshake_is_judged_as_if_it_were_called_with() ->
         basic.session.take_header(["Basic eDp5"])
         twice.session.take_header([f"Bearer {w.token()}"] * 2)
         await turns()
-        for client in (bad, basic, twice):
-            assert client.ended == [(Closing.TOKEN_REFUSED, "token refused")]
+        for client, why in ((bad, NO_TOKEN), (basic, NO_BEARER), (twice, NO_BEARER)):
+            assert client.ended == [(Closing.TOKEN_REFUSED, why)]
 
 
 async def test_a_token_that_can_not_be_judged_is_not_refused() -> None:

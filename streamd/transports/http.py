@@ -122,7 +122,8 @@ class _Site:
         headers: dict[str, str] | None = None,
     ) -> Response:
         """Answer for all calls of a request, which are not looked at."""
-        self._gate.journal.refused(reason, _address(self._gate, request))
+        why = error.why if isinstance(error, Unauthorized) else ""
+        self._gate.journal.refused(reason, _address(self._gate, request), why)
         self._gate.worker.meters.call_errors[error.code].add()
         answer = jsonrpc.error_answer(b"null", error)
         return Response(answer, status, headers=headers, media_type=_JSON)

@@ -82,10 +82,10 @@ class Journal(SlowReaders):
         for news in (self._refused, self._disconnected, self._slow, self._caught_up):
             news.tell_rest()
 
-    def refused(self, reason: Reason, address: str) -> None:
-        """Take note that somebody did not get in."""
+    def refused(self, reason: Reason, address: str, why: str = "") -> None:
+        """Take note that somebody did not get in; of a token, why it was refused."""
         self._meters.refused[reason].add()
-        self._refused.tell(reason, reason=reason, address=address)
+        self._refused.tell(why or reason, reason=reason, address=address, **_said(why))
 
     def opened(self, address: str | None) -> int:
         """Take note of a new WebSocket; return its number."""
@@ -95,13 +95,14 @@ class Journal(SlowReaders):
         logger.debug("connected", extra={"connection": self._last, "address": address})
         return self._last
 
-    def closed(self, number: int, address: str | None, code: int, totals: Totals) -> None:
-        """Take note that it has ended, with a close code."""
+    def closed(
+        self, number: int, address: str | None, code: int, totals: Totals, why: str = ""
+    ) -> None:
+        """Take note that it has ended, with a close code, and why where that was ours."""
         self._meters.connections.add(-1)
         self._meters.disconnects[code].add()
-        self._disconnected.tell(
-            code, connection=number, address=address, code=code, **totals._asdict()
-        )
+        known = {"connection": number, "address": address, "code": code}
+        self._disconnected.tell(code, **known, **_said(why), **totals._asdict())
 
     def slow(self, number: int, unsent: int) -> None:
         """Take note that a peer does not take what it is sent; over HTTP its number is 0."""
@@ -112,3 +113,7 @@ class Journal(SlowReaders):
         """Take note that it does again, or is gone."""
         self._meters.slow_readers.add(-1)
         self._caught_up.tell("connections", connection=number, seconds=round(seconds, 1))
+
+
+def _said(why: str) -> dict[str, str]:
+    return {"why": why} if why else {}

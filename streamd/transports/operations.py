@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from streamd.errors import CallError, StoreUnavailable
+from streamd.errors import CallError, StoreUnavailable, Unauthorized
 from streamd.ledger import Ledger
 from streamd.metrics import expose
 from streamd.transports.door import Door, parse_authority
@@ -88,9 +88,9 @@ class Operations:
         try:
             access = await self._gate.guard.look(request.headers.getlist("authorization"))
         except CallError as error:
-            self._gate.journal.refused(
-                "token", "" if request.client is None else request.client.host
-            )
+            address = "" if request.client is None else request.client.host
+            why = error.why if isinstance(error, Unauthorized) else ""
+            self._gate.journal.refused("token", address, why)
             if isinstance(error, StoreUnavailable):
                 return json_response(503, {"error": error.message}, {"Retry-After": "1"})
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}

@@ -324,14 +324,16 @@ class WebSocket(asyncio.Protocol):
         if self.number:
             open_for = round(asyncio.get_running_loop().time() - self._opened, 3)
             totals = Totals(self._entries, self._size, open_for)
-            self._gate.journal.closed(self.number, self._address, self._close_code, totals)
+            code, why = self._goodbye
+            self._gate.journal.closed(self.number, self._address, code, totals, why)
 
     @property
-    def _close_code(self) -> int:
-        """The code that ended it: that of whoever said goodbye first."""
+    def _goodbye(self) -> tuple[int, str]:
+        """The code of whoever said goodbye first, and why if that was us: what peers say is not told."""
         sent, received = self._parser.close_sent, self._parser.close_rcvd
-        close = received if sent is None or self._parser.close_rcvd_then_sent else sent
-        return int(CloseCode.ABNORMAL_CLOSURE if close is None else close.code)
+        if sent is None or self._parser.close_rcvd_then_sent:
+            return int(CloseCode.ABNORMAL_CLOSURE if received is None else received.code), ""
+        return int(sent.code), sent.reason
 
     # What the wheel asks.
 

@@ -1,10 +1,12 @@
 """streamd.transports.journal: what is counted and told of peers, with real ones."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import jwt
 import pytest
 
 import streamd.transports.journal
@@ -69,6 +71,29 @@ async def test_a_connection_is_told_of_with_its_totals(lines: pytest.LogCaptureF
         assert found["streamd_sent_bytes_total"] == line["bytes"]
         assert found["streamd_received_bytes_total"] > 5_000
         assert found["streamd_delivered_entries_total"] == 1
+
+
+async def test_it_is_told_why_we_ended_a_connection_and_why_a_token_was_refused(
+    lines: pytest.LogCaptureFixture,
+) -> None:
+    forged = jwt.encode({"sub": "ann", "exp": time.time() + 60}, "k" * 32, "HS256")
+    why = "the token's signature is wrong: it is of another key, or was changed"
+    async with running(token_secret=SECRET) as server:
+        async with websocket(server) as peer:
+            await peer.send(frame(TEXT, call("authenticate", {"token": forged})))
+            assert await peer.close_code() == 4501
+        async with Peer.connect(server) as other:
+            await other.send(post(CALL, f"Authorization: Bearer {forged}"))
+            assert (await other.response()).status == 401
+        async with websocket(server) as peer:
+            await peer.send(frame(CLOSE, (1000).to_bytes(2) + b"canary"))
+            await peer.rest()
+        await until(lambda: len(told(lines, "disconnected")) == 2)
+    ended, left = told(lines, "disconnected")
+    assert (ended["code"], ended["why"]) == (4501, why)
+    assert (left["code"], left.get("why")) == (1000, None), "what peers say of it is their own"
+    (line,) = told(lines, "refused")
+    assert (line["reason"], line["why"]) == ("token", why)
 
 
 @pytest.mark.parametrize(
