@@ -9,13 +9,14 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
-from uvicorn.supervisors.multiprocess import SIGNALS
+from uvicorn.supervisors.multiprocess import SIGNALS, Process
 
 from streamd.application import Application
 from streamd.errors import StartupError
@@ -39,6 +40,10 @@ _AT_ONCE = 16
 
 So few that those who are turned away have gone before files are lacking: asyncio would try on as many
 times as the line is long, log each, and be deaf for minutes. With uvloop such connections are dropped.
+"""
+_START = 60.0
+"""Seconds that a worker process may take until it gives a sign of life: where there are more of them than
+processors, each has to wait for the others.
 """
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -137,6 +142,27 @@ class ServerConfig(uvicorn.Config):
         """Leave the logs to whoever runs the server."""
 
 
+class _Worker(Process):
+    """uvicorn's worker process, which does not count as one that hangs while it only begins."""
+
+    def start(self) -> None:
+        """Start it, and ask for its first sign of life."""
+        super().start()
+        self._late = time.monotonic() + _START
+        self._begins = True
+        self.parent_conn.send(b"ping")
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """Tell whether it is there and, once it has begun, answers within so many seconds."""
+        if self._begins and self.process.is_alive():
+            if self.parent_conn.poll(0):
+                self.parent_conn.recv()
+                self._begins = False
+            elif time.monotonic() < self._late:
+                return True
+        return super().is_alive(timeout)
+
+
 class Supervisor(Multiprocess):
     """uvicorn's supervisor of worker processes, which tells systemd of its life."""
 
@@ -152,15 +178,34 @@ class Supervisor(Multiprocess):
         if any(process.exitcode == STARTUP_FAILURE for process in self.processes):
             raise StartupError("a worker process did not start; the lines above say why")
 
+    def init_processes(self) -> None:
+        """Start the workers."""
+        self.processes = [self._start() for _ in range(self.processes_num)]
+
+    def _start(self) -> Process:
+        process = _Worker(self.config, self.sockets)
+        process.start()
+        return process
+
     def keep_subprocess_alive(self) -> None:
-        """Start workers anew that have died or hang, and say so."""
-        before = [(process, process.process.is_alive()) for process in self.processes]
-        super().keep_subprocess_alive()
-        for (old, lived), new in zip(before, self.processes, strict=True):
-            if old is not new:
-                end = "did not answer, and was ended" if lived else _end_of(old.exitcode)
-                logger.error("worker %d %s; worker %d takes its place", old.pid, end, new.pid)
-        self._systemd.alive()
+        """Start workers anew that have died or hang, and say so; stop if one could not start."""
+        for place, process in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
+            if not process.is_alive(self.config.timeout_worker_healthcheck):
+                self._replace(place, process)
+            self._systemd.alive()
+
+    def _replace(self, place: int, old: Process) -> None:
+        lived = old.process.is_alive()
+        old.kill()
+        old.join()
+        if old.exitcode == STARTUP_FAILURE:
+            self.should_exit.set()
+            return
+        new = self.processes[place] = self._start()
+        end = "did not answer, and was ended" if lived else _end_of(old.exitcode)
+        logger.error("worker %d %s; worker %d takes its place", old.pid, end, new.pid)
 
     def handle_hup(self) -> None:
         """Let all workers look whether the certificate was renewed; uvicorn would start them anew."""

@@ -521,16 +521,32 @@ async def test_many_may_wait_to_be_accepted_by_workers(serve: Serve, tmp_path: P
     process = await serve("--workers", "2", "--store", f"sqlite:///{tmp_path}/streamd.db")
     async with websocket(process.address) as peer:
         assert await peer.call("ping") == "pong"
-    workers = workers_of(process)
-    for pid in workers:
+    # The supervisor first, and up again last: it would end workers that do not answer.
+    pids = [process.process.pid, *workers_of(process)]
+    for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
         async with asyncio.timeout(DEADLINE), contextlib.AsyncExitStack() as stack:
             for _ in range(100):
                 await stack.enter_async_context(Peer.connect(process.address))
     finally:
-        for pid in workers:
+        for pid in reversed(pids):
             os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
+async def test_workers_may_take_their_time_to_start(serve: Serve, tmp_path: Path) -> None:
+    process = await serve("--workers", "2", "--store", f"sqlite:///{tmp_path}/streamd.db")
+    await until(lambda: len(workers_of(process)) == 2)
+    before = workers_of(process)
+    for pid in before:
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(6.5)  # Who answers no more for five seconds is ended, but these only begin.
+    for pid in before:
+        os.kill(pid, signal.SIGCONT)
+    async with websocket(process.address) as peer:
+        assert await peer.call("ping") == "pong"
+    assert workers_of(process) == before
 
 
 @pytest.mark.redis
