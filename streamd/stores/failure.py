@@ -7,9 +7,12 @@ from typing import TypeVar
 
 from streamd.errors import StoreUnavailable, UnknownOutcome
 
-__all__ = ["Failure", "persist"]
+__all__ = ["Failure", "open_in_time", "persist"]
 
 T = TypeVar("T")
+
+_TRY_AGAIN = 0.1
+"""Seconds between two attempts to open."""
 
 
 class Failure(Exception):
@@ -62,8 +65,7 @@ async def persist(
             return await attempt(patience)
         except Failure as failure:
             executed = executed or failure.executed
-            # An attempt that the deadline cut short knows less than the one before.
-            error = error if error and failure.code == "SILENT" else failure
+            error = _telling(error, failure)
         try:
             if error.code == "OWNER":
                 await take_over(max(end - clock(), 0))
@@ -76,3 +78,27 @@ async def persist(
             raise StoreUnavailable(f"the store is not available: {error.sentence}") from error
         await asyncio.sleep(pause)
     raise AssertionError("pauses never end")
+
+
+async def open_in_time(attempt: Callable[[float], Awaitable[T]], deadline: float) -> T:
+    """Make attempts to open what may be just starting, for so many seconds; raise the Failure that says most.
+
+    Each is told when the time will be over, by the loop's clock.
+    """
+    clock = asyncio.get_running_loop().time
+    end = clock() + deadline
+    error: Failure | None = None
+    while True:
+        try:
+            return await attempt(end)
+        except Failure as failure:
+            error = _telling(error, failure)
+            over = not failure.repeat or end - clock() < 2 * _TRY_AGAIN
+        if over:
+            raise error
+        await asyncio.sleep(_TRY_AGAIN)
+
+
+def _telling(before: Failure | None, failure: Failure) -> Failure:
+    """Return which to tell of: an attempt that the deadline cut short knows less than the one before."""
+    return before if before is not None and failure.code == "SILENT" else failure

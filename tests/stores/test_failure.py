@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamd.errors import StoreUnavailable, UnknownOutcome
-from streamd.stores.failure import Failure, persist
+from streamd.stores.failure import Failure, open_in_time, persist
 
 PASSING = Failure("BUSY", "it is busy", repeat=True)
 LASTING = Failure("FULL", "it is full", repeat=False)
@@ -84,3 +84,21 @@ async def test_the_deadline_ends_it_with_the_reason_that_says_most() -> None:
     assert asyncio.get_running_loop().time() - begun < 5
     with pytest.raises(StoreUnavailable, match="it does not answer"):
         await Place(SILENT).persist(0.2)
+
+
+# Opening.
+
+
+async def test_what_is_just_starting_is_waited_for() -> None:
+    place = Place(PASSING, SILENT, "open")
+    begun = asyncio.get_running_loop().time()
+    assert await open_in_time(place.attempt, 10.0) == "open"
+    assert len(set(place.patience)) == 1
+    assert begun + 10 <= place.patience[0] < begun + 15
+
+
+async def test_what_can_not_be_opened_is_told_with_the_reason_that_says_most() -> None:
+    with pytest.raises(Failure, match="it is full"):
+        await open_in_time(Place(PASSING, LASTING).attempt, 10.0)
+    with pytest.raises(Failure, match="it is busy"):
+        await open_in_time(Place(PASSING, SILENT).attempt, 0.5)

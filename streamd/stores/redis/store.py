@@ -10,7 +10,7 @@ from streamd.errors import StartupError
 from streamd.filters import Filter
 from streamd.log import Draft, LogState, Page, Run
 from streamd.stores.base import Appended, Bounds, Store, Stream, Upkeep, no_stream
-from streamd.stores.failure import Failure
+from streamd.stores.failure import Failure, open_in_time
 from streamd.stores.redis.access import Access
 from streamd.stores.redis.link import Argument, Link, read_url
 from streamd.stores.redis.reading import Reader
@@ -26,7 +26,6 @@ __all__ = ["RedisStore"]
 _OLDEST = (7, 0)
 _BATCH_LIFETIME = 30.0
 """Seconds that a batch is remembered at least, for whoever did not get its answer."""
-_TRY_AGAIN = 0.1
 
 
 class RedisStore(Store):
@@ -67,19 +66,15 @@ class RedisStore(Store):
         return state
 
     async def _open(self) -> LogState:
+        try:
+            return await open_in_time(self._try_to_open, self._limits.store_deadline)
+        except Failure as failure:
+            raise self._refusal(failure) from failure
+
+    async def _try_to_open(self, end: float) -> LogState:
         clock = asyncio.get_running_loop().time
-        end = clock() + self._limits.store_deadline
-        error: Failure | None = None
-        while True:
-            try:
-                self._check_server(await self._link.call(("INFO",), timeout=end - clock()))
-                return await self._access.take_over(end - clock())
-            except Failure as failure:
-                # An attempt that the deadline cut short knows less than the one before.
-                error = error if error and failure.code == "SILENT" else failure
-                if not failure.repeat or end - clock() < 2 * _TRY_AGAIN:
-                    raise self._refusal(error) from failure
-            await asyncio.sleep(_TRY_AGAIN)
+        self._check_server(await self._link.call(("INFO",), timeout=end - clock()))
+        return await self._access.take_over(end - clock())
 
     def _check_server(self, info: bytes) -> None:
         lines = (line.partition(":") for line in info.decode(errors="replace").splitlines())

@@ -11,7 +11,7 @@ from streamd.errors import StartupError
 from streamd.filters import Filter
 from streamd.log import Draft, LogState, Page, Run
 from streamd.stores.base import Appended, Bounds, Store, Stream, Upkeep, no_stream
-from streamd.stores.failure import Failure
+from streamd.stores.failure import Failure, open_in_time
 from streamd.stores.sql.access import Access
 from streamd.stores.sql.appending import Appender
 from streamd.stores.sql.dialect import Dialect
@@ -22,8 +22,6 @@ from streamd.stores.sql.upkeep import SqlUpkeep
 from streamd.types import Seq
 
 __all__ = ["SqlStore"]
-
-_TRY_AGAIN = 0.1
 
 
 class SqlStore(Store):
@@ -46,6 +44,8 @@ class SqlStore(Store):
         self._hints = Hints(self._access, random=self._random)
         self._retention: asyncio.Task[None] | None = None
         self._held = AsyncExitStack()
+        self._owned = False
+        """Whether what is held says that the log is ours to open."""
 
     # The lifecycle.
 
@@ -63,26 +63,22 @@ class SqlStore(Store):
     async def _open(self) -> LogState:
         if not self._stream.keys and not self._dialect.exists():
             raise no_stream(self._stream.name, self._where)
+        try:
+            return await open_in_time(self._try_to_open, self._stream.limits.store_deadline)
+        except Failure as failure:
+            raise self._refusal(failure) from failure
+
+    async def _try_to_open(self, end: float) -> LogState:
         clock = asyncio.get_running_loop().time
-        end = clock() + self._stream.limits.store_deadline
-        error: Failure | None = None
-        owned = False
-        while True:
-            try:
-                if not owned:
-                    async with asyncio.timeout_at(end):
-                        await self._held.enter_async_context(self._dialect.ownership())
-                    owned = True
-                await self._access.attempt(self._dialect.inspect, end - clock())
-                return await self._access.take_over(end - clock())
-            except TimeoutError as exc:
-                raise StartupError(f"{self._where} is being opened by another process") from exc
-            except Failure as failure:
-                # An attempt that the deadline cut short knows less than the one before.
-                error = error if error and failure.code == "SILENT" else failure
-                if not failure.repeat or end - clock() < 2 * _TRY_AGAIN:
-                    raise self._refusal(error) from failure
-            await asyncio.sleep(_TRY_AGAIN)
+        try:
+            if not self._owned:
+                async with asyncio.timeout_at(end):
+                    await self._held.enter_async_context(self._dialect.ownership())
+                self._owned = True
+            await self._access.attempt(self._dialect.inspect, end - clock())
+            return await self._access.take_over(end - clock())
+        except TimeoutError as exc:
+            raise StartupError(f"{self._where} is being opened by another process") from exc
 
     @property
     def _where(self) -> str:
@@ -116,6 +112,7 @@ class SqlStore(Store):
         await self._hints.aclose()
         await self._access.aclose()
         await self._held.aclose()
+        self._owned = False
 
     # Writing.
 
