@@ -135,6 +135,10 @@ class Turns:
             return self.run(reader, message)
         return await self._wait(partial(reader, message), line)
 
+    async def begin(self, seconds: float, line: Line) -> None:
+        """Wait for the turn to begin what the loop then does by itself, and takes so long, roughly."""
+        await self._wait(partial(self.spend, seconds), line)
+
     async def _wait(self, piece: Callable[[], T], line: Line) -> T:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.add(partial(_settle, done, piece), line)

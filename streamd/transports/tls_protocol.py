@@ -12,12 +12,17 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from streamd.transports.hello import hear
 from streamd.transports.http_protocol import HttpProtocol
 from streamd.transports.journal import Journal
 from streamd.transports.proxies import address_of
 from streamd.transports.tls import Certificate
+from streamd.turns import Line, Turns
 
 __all__ = ["TlsProtocol"]
+
+_HANDSHAKE = 1e-3
+"""Seconds that the answer to a ClientHello takes, roughly. Without turns, 4,000 at once are three seconds."""
 
 
 class TlsProtocol(asyncio.Protocol):
@@ -34,6 +39,7 @@ class TlsProtocol(asyncio.Protocol):
         self._http = HttpProtocol(config, server_state, app_state, _loop)
         self._certificate: Certificate = app_state["certificate"]
         self._journal: Journal = app_state["gate"].journal
+        self._turns: Turns = app_state["gate"].turns
         self._connections: set[Any] = server_state.connections
         self.transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
@@ -54,14 +60,15 @@ class TlsProtocol(asyncio.Protocol):
 
     async def _shake_hands(self, handed: int, address: str) -> None:
         seconds = self._http.header_deadline
-        sock = socket.socket(fileno=handed)  # The loop's from now on, which closes it.
-        sock.setblocking(False)
+        sock = socket.socket(fileno=handed)
         try:
+            left = await self._hear(sock, seconds)
+            # The loop's from now on, which closes it.
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self._http,
                 sock,
                 ssl=self._certificate.context,
-                ssl_handshake_timeout=seconds,
+                ssl_handshake_timeout=left,
                 ssl_shutdown_timeout=seconds,
             )
         except OSError:
@@ -71,6 +78,21 @@ class TlsProtocol(asyncio.Protocol):
             self._connections.discard(self)
             if self._http.transport is None:
                 self._http.leave()
+
+    async def _hear(self, sock: socket.socket, seconds: float) -> float:
+        """Wait for the first message, and for its turn; return what is left of the time for a handshake."""
+        now = asyncio.get_running_loop().time
+        began = now()
+        try:
+            sock.setblocking(False)
+            async with asyncio.timeout(seconds):
+                await hear(sock)
+            left = seconds - (now() - began)
+            await self._turns.begin(_HANDSHAKE, Line.NEWCOMERS)
+        except BaseException:
+            sock.close()
+            raise
+        return max(left, _HANDSHAKE)
 
     def shutdown(self) -> None:
         """End it at once: who is not in yet may come to another server; uvicorn calls this."""
