@@ -62,9 +62,9 @@ class Routes:
         Tell who is concerned by a message, in a frame of so many bytes; ignored where nobody is.
         """
         match message:
-            case Push(number, entry):
-                if (subscriber := self._subscribers.get(number)) is not None:
-                    subscriber.received(entry, size)
+            case Push():
+                if (subscriber := self._subscribers.get(message.subscription)) is not None:
+                    subscriber.received(message.entry, size)
             case Progress(cursor, number, live):
                 self._progress(number, cursor, live)
             case Closed(number, error):
