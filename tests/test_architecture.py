@@ -110,7 +110,7 @@ ELSEWHERE = {
     "transports": None,
     "transports.admin": "transports/test_operations.py",
     "transports.gate": "transports/test_handshake.py",
-    "transports.place": "transports/test_census.py",
+    "transports.seat": "transports/test_census.py",
     "types": None,
     "walk": "stores/test_walk.py",
     "units": "test_config.py",

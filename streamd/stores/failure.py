@@ -1,4 +1,4 @@
-"""What an attempt at the place of a log came to, where it came to nothing; and attempts made again."""
+"""What an attempt at a store came to, where it came to nothing; and attempts made again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator

@@ -15,15 +15,15 @@ class Retention(ABC):
     """Forget what is older than the limits, step by step.
 
     Args:
-        place: What the log is kept in, as people call it.
+        where: What the log is kept in, as people call it.
         logger: Where it is told that retention waits, goes on, or has ended.
         random: Spreads the steps of several workers over time.
     """
 
-    def __init__(self, place: str, logger: logging.Logger, random: Random) -> None:
+    def __init__(self, where: str, logger: logging.Logger, random: Random) -> None:
         self._logger = logger
         self._random = random
-        self._outage = Outage(logger, f"retention waits for {place}", "retention goes on")
+        self._outage = Outage(logger, f"retention waits for {where}", "retention goes on")
         self._pause = 1.0
         """Seconds between two steps, where there is not more to do."""
 

@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 
 from streamd.transports.gate import Gate
 from streamd.transports.http_protocol import HttpProtocol
-from streamd.transports.place import NoPlace, Place
+from streamd.transports.seat import NoSeat, Seat
 
 __all__ = ["AdminPort"]
 
@@ -18,9 +18,9 @@ __all__ = ["AdminPort"]
 class _AdminProtocol(HttpProtocol):
     """HTTP with the same bounds; its peers are none of those that a drain waits for."""
 
-    def _enter(self, server_state: ServerState) -> Place:
+    def _enter(self, server_state: ServerState) -> Seat:
         """Stay out of the gate's set of connections, and of the count of all."""
-        return NoPlace(self._gate)
+        return NoSeat(self._gate)
 
 
 class AdminPort:

@@ -16,8 +16,8 @@ from uvicorn.server import ServerState
 from streamd.transports import kernel
 from streamd.transports.door import Refusal
 from streamd.transports.gate import Gate
-from streamd.transports.place import Place
 from streamd.transports.proxies import address_of
+from streamd.transports.seat import Seat
 from streamd.turns import Line
 
 __all__ = ["HttpProtocol"]
@@ -62,7 +62,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.access_log = False
         self._gate: Gate = app_state["gate"]
-        self._place = self._enter(server_state)
+        self._seat = self._enter(server_state)
         self._in_hand: RequestResponseCycle | None = None
         """The request that the application answers; `cycle` is the newest, which may wait for it."""
         self._deadline: asyncio.TimerHandle | None = None
@@ -78,9 +78,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusing = False
         """Whether what comes is no longer read as HTTP."""
 
-    def _enter(self, server_state: ServerState) -> Place:
+    def _enter(self, server_state: ServerState) -> Seat:
         self._gate.attach(server_state)
-        return Place(self._gate)
+        return Seat(self._gate)
 
     # Coming and going.
 
@@ -90,15 +90,15 @@ class HttpProtocol(HttpToolsProtocol):
         return self._gate.limits.header_deadline
 
     def arrive(self, transport: asyncio.Transport) -> bool:
-        """Take a place among all connections; tell whether the peer gets an answer, if only why there is none.
+        """Take a seat among all connections; tell whether the peer gets an answer, if only why there is none.
 
         With TLS that comes before the handshake, and before the transport that `connection_made` gets.
         """
-        return self._place.take(address_of(transport))
+        return self._seat.take(address_of(transport))
 
     def leave(self) -> None:
-        """Give the place back; idempotent."""
-        self._place.leave()
+        """Give the seat back; idempotent."""
+        self._seat.leave()
 
     # What the event loop tells.
 
@@ -107,14 +107,14 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         # So `pause_writing` comes with the first bytes that are not taken; with 0, TLS would never resume.
         transport.set_write_buffer_limits(high=1, low=0)
-        place = self._place
-        if not (place.taken or self.arrive(transport)) or place.too_late:
+        seat = self._seat
+        if not (seat.taken or self.arrive(transport)) or seat.too_late:
             self._refusing = True
             transport.abort()
-        elif place.refusal is None:
+        elif seat.refusal is None:
             self._begin_request()
         else:
-            self._refuse(place.refusal)
+            self._refuse(seat.refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""

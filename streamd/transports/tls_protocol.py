@@ -26,7 +26,7 @@ _HANDSHAKE = 1e-3
 
 
 class TlsProtocol(asyncio.Protocol):
-    """Do the handshake with a peer that has taken its place before, and hand it on."""
+    """Do the handshake with a peer that has taken its seat before, and hand it on."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from streamd.limits import Limits
 from streamd.rates import Pace
 from streamd.server import RunningServer
 from streamd.transports import census as module
-from streamd.transports import place
+from streamd.transports import seat
 from streamd.transports.census import Census
 from streamd.transports.proxies import Proxies
 from tests.harness import Peer, call, get, post, running, until, upgrade, websocket
@@ -202,7 +202,7 @@ async def test_the_log_has_the_address_that_counts(caplog: pytest.LogCaptureFixt
 async def test_a_flood_of_connections_is_cut_before_it_costs_anything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(place, "_TURNED_AWAY", 5)
+    monkeypatch.setattr(seat, "_TURNED_AWAY", 5)
     limits = {"connects_per_second": 0.001, "burst": 3_000, "message_bytes": 1_000}
     async with running(**limits) as server, contextlib.AsyncExitStack() as stack:
         peers = [await stack.enter_async_context(Peer.connect(server)) for _ in range(60)]

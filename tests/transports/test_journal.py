@@ -187,7 +187,7 @@ async def test_who_is_refused_is_counted_once_by_the_reason(
 async def test_who_is_cut_without_an_answer_is_counted_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamd.transports.place._TURNED_AWAY", 0)
+    monkeypatch.setattr("streamd.transports.seat._TURNED_AWAY", 0)
     async with running(connections=1) as server, Peer.connect(server) as peer:
         await peer.send(get())
         await peer.response()

@@ -1,16 +1,16 @@
-"""A connection's place among all: taken before anything is read of it, and given back at its end."""
+"""A connection's seat among all: taken before anything is read of it, and given back at its end."""
 
 from streamd.transports.door import Refusal
 from streamd.transports.gate import Gate
 
-__all__ = ["NoPlace", "Place"]
+__all__ = ["NoSeat", "Seat"]
 
 _TURNED_AWAY = 100
 """Connections at a time that are told why they are not let in; further ones are cut."""
 
 
-class Place:
-    """The place of one connection, or why it has none.
+class Seat:
+    """The seat of one connection, or why it has none.
 
     A WebSocket takes it over with the connection, and gives it back by itself.
     """
@@ -59,7 +59,7 @@ class Place:
             self._turned_away = False
 
 
-class NoPlace(Place):
+class NoSeat(Seat):
     """That of an operator, who comes in however many are there, and is not counted."""
 
     __slots__ = ()
