@@ -18,6 +18,7 @@ from streamd_client import (
     RpcError,
     StreamdError,
     Unauthorized,
+    Unreachable,
     connect,
     full_jitter,
 )
@@ -141,6 +142,9 @@ async def _greet(client: Client, failed: asyncio.Event, url: str) -> Info:
                 f"the server at {url} is not to be trusted ({untrusted}): "
                 "name who signs its certificate with --ca-file"
             ) from None
+        trouble = error.__cause__
+        if isinstance(trouble, ConnectionLost) and not isinstance(trouble, Unreachable):
+            raise _NoServer(f"the server at {url} does not let you in: {trouble.reason}") from None
         raise _NoServer(
             f"no server answers at {url}{_why(error.__cause__)}: "
             "start one with `streamd serve`, or name another with --url"

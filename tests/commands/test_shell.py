@@ -2,10 +2,15 @@ import asyncio
 import json
 import signal
 
+from streamd_client import connect
 from websockets.asyncio.server import serve
 
 from tests.commands.cli import DEADLINE, Command, streamd
+from tests.harness import running
+from tests.keys import SECRET, token
 from tests.services import free_port
+
+ALL = {"read": [{}]}
 
 INFO = {"server": "streamd", "version": "1", "epoch": "e", "cursor": "c", "keys": [], "limits": {}}
 
@@ -35,6 +40,26 @@ async def test_a_server_that_never_answers_can_be_left():
         await asyncio.wait_for(greeted.wait(), DEADLINE)
         result = await command.end(signal.SIGINT)
     assert (result.code, result.err) == (130, "")
+
+
+async def test_a_server_that_has_no_room_for_a_subject_is_none_that_does_not_answer():
+    limits = {"token_secret": SECRET, "subject_connections": 1}
+    async with running(**limits) as server, connect(server.ws_url, token=token(ALL)) as first:
+        await first.info()
+        result = await streamd("items", "--token", token(ALL), url=server.ws_url)
+    assert (result.code, result.out) == (1, b"")
+    assert result.err == (
+        f"streamd: the server at {server.ws_url} does not let you in: "
+        "subject_connections is limited to 1, got 2\n"
+    )
+
+
+async def test_why_there_is_no_room_for_an_address_is_told():
+    async with running(address_connections=1) as server, connect(server.ws_url) as first:
+        await first.info()
+        result = await streamd("items", url=server.ws_url)
+    assert result.code == 1
+    assert '(HTTP 429: {"error":"there are as many connections of this address' in result.err
 
 
 async def test_a_call_that_is_not_answered_in_time_is_told_of_in_a_sentence():

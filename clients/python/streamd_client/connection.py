@@ -139,9 +139,10 @@ async def open_socket(url: str, *, tls: ssl.SSLContext | None, compression: bool
 
 def _refusal(exc: Exception, *, secure: bool) -> StreamdError:
     if isinstance(exc, InvalidStatus):
-        status = exc.response.status_code
+        status, what = exc.response.status_code, said(bytes(exc.response.body or b""))
         if 400 <= status < 500 and status not in PASSING_STATUS:
-            return HandshakeRefused(status, said(bytes(exc.response.body or b"")))
+            return HandshakeRefused(status, what)
+        return Unreachable(f"HTTP {status}: {what}" if what else f"HTTP {status}")
     if not secure and isinstance(exc, InvalidMessage):
         return Unreachable(f"{exc}; if it speaks TLS, its URL begins with wss://")
     if isinstance(exc, ssl.SSLError) and exc.reason in NO_TLS:
