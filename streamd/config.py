@@ -93,9 +93,12 @@ class Settings(_LimitSettings):
     token_secret: SecretStr | None = Field(
         None, description="secret that signs tokens (HS256); others see it on a command line"
     )
-    token_secret_file: Path | None = Field(None, description="file with this secret")
+    token_secret_file: Path | None = Field(
+        None, description="file with this secret, or with several, one a line"
+    )
     token_key_file: Path | None = Field(
-        None, description="file with the public key of tokens (PEM; RS256, ES256 or EdDSA)"
+        None,
+        description="file with the public key of tokens, or several (PEM; RS256, ES256 or EdDSA)",
     )
     token_jwks_url: str | None = Field(
         None, description="https:// URL of the issuer's public keys (JSON Web Key Set)"

@@ -69,9 +69,9 @@ class Guard:
         if known is not None:
             return known
         kid, algorithm = self._verifier.read_header(token)
-        key = await self._verifier.keys.find(kid, algorithm)
+        keys = await self._verifier.keys.find(kid, algorithm)
         version = self._verifier.keys.version
-        claims = await self._turns.do(self._verifier.verify, token, key, algorithm)
+        claims = await self._turns.do(self._verifier.verify, token, keys, algorithm)
         access = await self._turns.do(self._admit, claims)
         if version == self._version == self._verifier.keys.version:
             self._remember(digest, access, len(token))

@@ -48,8 +48,8 @@ class Jwks:
         self.version = 0
         """Another number whenever the keys have changed."""
 
-    async def find(self, kid: str | None, algorithm: str) -> Any:
-        """Return the key of that name, or the only one for the algorithm if a token names none.
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[Any]:
+        """Return the key of that name alone, or the only one for the algorithm if a token names none.
 
         Raise Unauthorized if there is none, StoreUnavailable if the issuer could not be asked.
         """
@@ -64,7 +64,7 @@ class Jwks:
             await self._answer()
             key = self._get(kid, algorithm)
         if key is not None:
-            return key
+            return (key,)
         if self._failed:
             raise StoreUnavailable("the keys that tokens are checked with can't be fetched now")
         raise Unauthorized("the token is signed with a key that its issuer does not show (kid)")

@@ -14,13 +14,13 @@ from streamd.limits import Limits
 from streamd.stores.base import Stream
 from streamd.tokens import (
     PAIRS,
-    FixedKey,
+    FixedKeys,
     KeySource,
     Rules,
     Verifier,
     check_pairs,
-    read_public_key,
-    read_secret,
+    read_public_keys,
+    read_secrets,
 )
 from streamd.transports.fetch import check_url, fetch
 
@@ -90,22 +90,22 @@ class AccessRules:
     def _keys(self) -> tuple[KeySource, tuple[str, ...]]:
         """Return the source of the keys, and the algorithms that they are for."""
         if self.token_jwks_url is None:
-            key = self._read_key()
-            return FixedKey(key), self._allowed(tuple(key))
+            keys = self._read_keys()
+            return FixedKeys(keys), self._allowed(tuple(keys))
         check_url(self.token_jwks_url)
         check_pairs()
         algorithms = self._allowed(PAIRS)
         return Jwks(partial(fetch, self.token_jwks_url), algorithms), algorithms
 
-    def _read_key(self) -> dict[str, Any]:
+    def _read_keys(self) -> dict[str, list[Any]]:
         if self.token_key_file is not None:
-            return read_public_key(_read(self.token_key_file, "token_key_file"))
+            return read_public_keys(_read(self.token_key_file, "token_key_file"))
         if self.token_secret_file is not None:
-            return read_secret(_read(self.token_secret_file, "token_secret_file").rstrip(b"\r\n"))
+            return read_secrets(_read(self.token_secret_file, "token_secret_file"))
         assert self.token_secret is not None, "one of the sources is given"
         try:
             # The environment may hold any bytes; those that are no text come as surrogates.
-            return read_secret(self.token_secret.encode(errors="surrogateescape"))
+            return read_secrets(self.token_secret.encode(errors="surrogateescape"))
         except UnicodeEncodeError:
             raise StartupError("token_secret has a character that is not Unicode") from None
 

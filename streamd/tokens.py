@@ -4,8 +4,10 @@ What a token says of itself decides nothing: the algorithms are ours, the key is
 sentence that tells why it is refused repeats anything of it.
 """
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +19,7 @@ __all__ = [
     "CLAIM",
     "PAIRS",
     "Claims",
-    "FixedKey",
+    "FixedKeys",
     "KeySource",
     "Rules",
     "Verifier",
@@ -25,8 +27,8 @@ __all__ = [
     "make_token",
     "peek",
     "read_jwk",
-    "read_public_key",
-    "read_secret",
+    "read_public_keys",
+    "read_secrets",
 ]
 
 PAIRS = ("RS256", "ES256", "EdDSA")
@@ -37,6 +39,9 @@ CLAIM = "streamd"
 
 _SYMMETRIC = "HS256"
 _SECRET_BYTES = 32
+_MOST_KEYS = 8
+"""Keys that count at a time: a signature that is wrong is tried with each."""
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _NUMBER_CHARS = 2_731
 """An RSA modulus of 16,384 bits in Base64: OpenSSL checks nothing with a longer one."""
 _LAST_SECOND = 253_402_300_799
@@ -73,24 +78,24 @@ class KeySource(Protocol):
     def version(self) -> int:
         """Another number whenever a key may not count any more."""
 
-    async def find(self, kid: str | None, algorithm: str) -> Any:
-        """Return the key of that name for an algorithm; raise Unauthorized, or StoreUnavailable."""
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[Any]:
+        """Return the keys for an algorithm that may go by that name; raise Unauthorized, or StoreUnavailable."""
 
     async def aclose(self) -> None:
         """End what is under way; idempotent."""
 
 
-class FixedKey:
-    """One key, which does not change."""
+class FixedKeys:
+    """Keys that do not change: several, while one takes the place of another."""
 
     version = 0
 
-    def __init__(self, keys: dict[str, Any]) -> None:
-        """Take the key by the algorithms that it is for."""
+    def __init__(self, keys: Mapping[str, Sequence[Any]]) -> None:
+        """Take the keys by the algorithms that they are for."""
         self._keys = keys
 
-    async def find(self, kid: str | None, algorithm: str) -> Any:
-        """Return the key; the name does not matter."""
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[Any]:
+        """Return those for an algorithm; the name does not matter."""
         return self._keys[algorithm]
 
     async def aclose(self) -> None:
@@ -124,25 +129,32 @@ class Verifier:
             raise Unauthorized(f"a token must be signed by {' or '.join(rules.algorithms)}")
         return header.get("kid"), algorithm
 
-    def verify(self, token: str, key: Any, algorithm: str) -> Claims:
-        """Return what the token says if the key has signed it; else raise Unauthorized."""
+    def verify(self, token: str, keys: Sequence[Any], algorithm: str) -> Claims:
+        """Return what the token says if one of the keys has signed it; else raise Unauthorized."""
+        *others, last = keys
         try:
-            claims = self._jwt.decode(
-                token,
-                key,
-                algorithms=[algorithm],
-                audience=self.rules.audience,
-                issuer=self.rules.issuer,
-                options={
-                    "require": ["exp", "sub"],
-                    # By our clock, below.
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
+            for key in others:
+                with suppress(jwt.InvalidSignatureError):
+                    return self._read(token, key, algorithm)
+            return self._read(token, last, algorithm)
         except (jwt.PyJWTError, RecursionError) as error:
             raise _refusal(error) from None
+
+    def _read(self, token: str, key: Any, algorithm: str) -> Claims:
+        claims = self._jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            audience=self.rules.audience,
+            issuer=self.rules.issuer,
+            options={
+                "require": ["exp", "sub"],
+                # By our clock, below.
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+            },
+        )
         expires = _seconds(claims, "exp")
         self.check_time(expires)
         if "nbf" in claims and _seconds(claims, "nbf") > self.now() + self.rules.leeway:
@@ -183,27 +195,53 @@ def _refusal(error: Exception) -> Unauthorized:
 # Keys.
 
 
-def read_secret(secret: bytes) -> dict[str, Any]:
-    """Return a secret by its algorithm; raise StartupError if it can't be one."""
-    if len(secret) < _SECRET_BYTES:
-        raise StartupError(
-            f"the secret for tokens must have at least {_SECRET_BYTES} bytes, got {len(secret)}: "
-            "make one with openssl rand -hex 32"
-        )
-    try:
-        return {_SYMMETRIC: _algorithm(_SYMMETRIC).prepare_key(secret)}
-    except jwt.InvalidKeyError:
+def read_secrets(text: bytes) -> dict[str, list[Any]]:
+    """Return secrets, one a line, by their algorithm; raise StartupError if one can't be a secret."""
+    secrets = [line for line in text.replace(b"\r\n", b"\n").split(b"\n") if line]
+    # A key of a pair has several lines.
+    if any(map(_is_of_a_pair, (text, *secrets))):
         # Whoever has the public key of a pair could sign tokens with it.
-        raise StartupError(
-            "the secret for tokens is a key of a pair: give it as token_key_file"
-        ) from None
+        raise StartupError("the secret for tokens is a key of a pair: give it as token_key_file")
+    for number, secret in enumerate(secrets or [b""], 1):
+        if len(secret) < _SECRET_BYTES:
+            which = f"secret {number} of {len(secrets)}" if len(secrets) > 1 else "the secret"
+            raise StartupError(
+                f"{which} for tokens must have at least {_SECRET_BYTES} bytes, got {len(secret)}: "
+                "make one with openssl rand -hex 32"
+            )
+    _check_number(secrets)
+    return {_SYMMETRIC: secrets}
 
 
-def read_public_key(pem: bytes) -> dict[str, Any]:
-    """Return a public key (PEM) by its algorithm; raise StartupError if it is none."""
+def _is_of_a_pair(text: bytes) -> bool:
+    try:
+        _algorithm(_SYMMETRIC).prepare_key(text or b"-")
+    except jwt.InvalidKeyError:
+        return True
+    return False
+
+
+def read_public_keys(pem: bytes) -> dict[str, list[Any]]:
+    """Return public keys (PEM, one behind the other) by their algorithms; raise StartupError."""
     if b"PRIVATE KEY" in pem:
         raise StartupError("token_key_file holds a private key: the server needs the public one")
-    return _read_pem(pem)
+    blocks = [block[0] for block in _PEM.finditer(pem)]
+    if pem.count(b"-----BEGIN ") > len(blocks):
+        raise StartupError("token_key_file holds a key that does not end: it was cut off")
+    _check_number(blocks)
+    found: dict[str, list[Any]] = {}
+    for block in blocks or [pem]:
+        for algorithm, key in _read_pem(block).items():
+            found.setdefault(algorithm, []).append(key)
+    return found
+
+
+def _check_number(keys: Sequence[Any]) -> None:
+    if len(keys) > _MOST_KEYS:
+        raise StartupError(
+            f"tokens may be signed with {_MOST_KEYS} keys at a time, got {len(keys)}: "
+            "take out those that sign no more"
+        )
 
 
 def _read_pem(pem: bytes) -> dict[str, Any]:
@@ -267,8 +305,11 @@ def _is_public(jwk: dict[str, Any]) -> bool:
 def make_token(
     claims: dict[str, Any], *, secret: bytes = b"", pem: bytes = b"", kid: str | None = None
 ) -> str:
-    """Return a token signed with a secret, or with a private key (PEM); raise StartupError."""
-    ((algorithm, key),) = (read_secret(secret) if secret else _read_pem(pem)).items()
+    """Return a token signed with the first of some secrets, or with a private key (PEM); raise StartupError."""
+    keys = (
+        {name: each[0] for name, each in read_secrets(secret).items()} if secret else _read_pem(pem)
+    )
+    ((algorithm, key),) = keys.items()
     try:
         return jwt.encode(claims, key, algorithm, headers=None if kid is None else {"kid": kid})
     except (jwt.PyJWTError, TypeError, AttributeError):

@@ -14,7 +14,7 @@ from streamd.deadlines import Deadlines
 from streamd.errors import StoreUnavailable, Unauthorized
 from streamd.guard import Guard, read_bearer
 from streamd.limits import Limits
-from streamd.tokens import FixedKey, Rules, Verifier, read_secret
+from streamd.tokens import FixedKeys, Rules, Verifier, read_secrets
 from streamd.worker import Worker
 from tests.keys import SECRET, token
 from tests.parts import KEYS, LIMITS, Client, call, serving, turns
@@ -41,7 +41,7 @@ class Keys:
         self.there.set()
         self.away = False
         self.asked = 0
-        self._fixed = FixedKey(read_secret(SECRET.encode()))
+        self._fixed = FixedKeys(read_secrets(SECRET.encode()))
 
     async def find(self, kid: str | None, algorithm: str) -> Any:
         self.asked += 1

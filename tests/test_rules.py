@@ -1,9 +1,11 @@
 """streamd.rules: which settings make which rules, and which none that can be kept."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from streamd.access import NOBODY, OPEN
@@ -11,6 +13,7 @@ from streamd.config import load_settings
 from streamd.errors import Forbidden, StartupError, Unauthorized
 from streamd.filters import EVERYTHING
 from streamd.guard import Guard
+from streamd.tokens import make_token
 from tests.keys import SECRET, pair, private_pem, public_pem, token
 from tests.parts import draft
 
@@ -100,6 +103,34 @@ async def test_a_secret_is_the_same_bytes_in_the_environment_and_in_a_file(
     monkeypatch.delitem(os.environb, b"STREAMD_TOKEN_SECRET")
     for made in (by_environment, guard(token_secret_file=path)):
         assert (await made.judge(token(key=secret))).subject == "ann"
+
+
+async def test_a_secret_is_changed_without_cutting_anybody_off(tmp_path: Path) -> None:
+    old, new = SECRET, "the next secret, of 32 bytes or more"
+    path = tmp_path / "secret"
+    # Servers learn the new one; then it signs; and when the last token of the old one has ended, it is alone.
+    steps = [([old, new], old), ([new, old], new), ([new], new)]
+    for known, signing in steps:
+        path.write_text("\n".join(known) + "\n")
+        claims = {"sub": "ann", "exp": time.time() + 60, "streamd": {}}
+        signed = make_token(claims, secret=path.read_bytes())
+        assert jwt.decode(signed, signing, ["HS256"])["sub"] == "ann"
+        for made in (guard(token_secret_file=path), guard(token_secret="\n".join(known))):
+            for secret in known:
+                await made.judge(token({}, key=secret))
+    with pytest.raises(Unauthorized):
+        await made.judge(token({}, key=old))
+
+
+async def test_a_file_may_have_the_keys_of_several_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "keys.pem"
+    path.write_bytes(public_pem(pair("ES256")) + public_pem(pair("EdDSA")))
+    made = guard(token_key_file=path)
+    for algorithm in ("ES256", "EdDSA"):
+        assert await made.judge(token({}, key=pair(algorithm), algorithm=algorithm))
+    narrowed = guard(token_key_file=path, token_algorithms="EdDSA")
+    with pytest.raises(Unauthorized):
+        await narrowed.judge(token({}, key=pair("ES256"), algorithm="ES256"))
 
 
 async def test_a_key_may_stand_in_a_file(key_file: Path) -> None:

@@ -9,18 +9,19 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from streamd.errors import StartupError, Unauthorized
 from streamd.tokens import (
     Claims,
-    FixedKey,
+    FixedKeys,
     Rules,
     Verifier,
     make_token,
     peek,
     read_jwk,
-    read_public_key,
-    read_secret,
+    read_public_keys,
+    read_secrets,
 )
 from tests.keys import SECRET, jwk, pair, private_pem, public_pem, token
 
@@ -30,8 +31,8 @@ PAIRS = ("RS256", "ES256", "EdDSA")
 
 
 def verifier(keys: dict[str, Any] | None = None, **rules: Any) -> Verifier:
-    keys = read_secret(SECRET.encode()) if keys is None else keys
-    return Verifier(Rules(**{"algorithms": tuple(keys), **rules}), FixedKey(keys), lambda: NOW)
+    keys = read_secrets(SECRET.encode()) if keys is None else keys
+    return Verifier(Rules(**{"algorithms": tuple(keys), **rules}), FixedKeys(keys), lambda: NOW)
 
 
 async def judge(made: str, by: Verifier) -> Claims:
@@ -77,7 +78,7 @@ async def test_a_token_says_who_it_is_and_until_when() -> None:
 
 @pytest.mark.parametrize("algorithm", PAIRS)
 async def test_a_pair_of_keys_signs_and_is_checked(algorithm: str) -> None:
-    keys = read_public_key(public_pem(pair(algorithm)))
+    keys = read_public_keys(public_pem(pair(algorithm)))
     assert list(keys) == [algorithm]
     made = token(now=NOW, key=pair(algorithm), algorithm=algorithm, header={"kid": "x"})
     assert (await judge(made, verifier(keys))).subject == "ann"
@@ -89,10 +90,10 @@ async def test_a_pair_of_keys_signs_and_is_checked(algorithm: str) -> None:
 async def test_what_is_made_here_is_believed_here(algorithm: str) -> None:
     claims = {**GOOD, "streamd": {"read": [{}]}}
     if algorithm == "HS256":
-        made, keys = make_token(claims, secret=SECRET.encode()), read_secret(SECRET.encode())
+        made, keys = make_token(claims, secret=SECRET.encode()), read_secrets(SECRET.encode())
     else:
         made = make_token(claims, pem=private_pem(pair(algorithm)), kid="k1")
-        keys = read_public_key(public_pem(pair(algorithm)))
+        keys = read_public_keys(public_pem(pair(algorithm)))
     assert await judge(made, verifier(keys)) == Claims("ann", NOW + 60, {"read": [{}]})
     header, shown = peek(made)
     assert (header["alg"], header.get("kid")) == (algorithm, None if algorithm == "HS256" else "k1")
@@ -199,19 +200,19 @@ async def test_what_the_header_offers_as_key_does_not_count() -> None:
     key = pair("RS256", "the attacker's")
     offers = {"jwk": jwk("RS256", None, "the attacker's"), "jku": "https://evil.example/keys"}
     made = token(now=NOW, key=key, algorithm="RS256", header=offers)
-    await refused(made, verifier(read_public_key(public_pem(pair("RS256")))))
+    await refused(made, verifier(read_public_keys(public_pem(pair("RS256")))))
 
 
 @pytest.mark.parametrize("algorithm", PAIRS)
 async def test_a_public_key_is_no_secret(algorithm: str) -> None:
     """Key confusion: the public key is known, and a token is signed with it as if it were a secret."""
     public = public_pem(pair(algorithm))
-    by = verifier(read_public_key(public))
+    by = verifier(read_public_keys(public))
     for key in (public, public.strip(), public.replace(b"\n", b"\r\n")):
         await refused(written({"alg": "HS256"}, GOOD, key), by)
         await refused(written({"alg": algorithm}, GOOD, key), by)
     with pytest.raises(StartupError, match="key of a pair"):
-        read_secret(public)
+        read_secrets(public)
 
 
 async def test_a_key_of_one_kind_checks_no_signature_of_another() -> None:
@@ -219,7 +220,7 @@ async def test_a_key_of_one_kind_checks_no_signature_of_another() -> None:
         for other in PAIRS:
             if other != algorithm:
                 made = token(now=NOW, key=pair(other), algorithm=other)
-                await refused(made, verifier(read_public_key(public_pem(pair(algorithm)))))
+                await refused(made, verifier(read_public_keys(public_pem(pair(algorithm)))))
 
 
 async def test_tokens_that_were_changed() -> None:
@@ -264,13 +265,63 @@ async def test_claims_that_are_nested_deep_are_refused() -> None:
 @pytest.mark.parametrize("secret", [b"", b"x" * 31, b"password"])
 def test_a_short_secret_is_refused(secret: bytes) -> None:
     with pytest.raises(StartupError) as caught:
-        read_secret(secret)
+        read_secrets(secret)
     assert "at least 32 bytes" in str(caught.value)
     assert not secret or secret.decode() not in str(caught.value)
 
 
 def test_a_secret_of_32_bytes_will_do() -> None:
-    assert list(read_secret(b"x" * 32)) == ["HS256"]
+    assert list(read_secrets(b"x" * 32)) == ["HS256"]
+
+
+OLD, NEW = b"the old secret of 32 bytes or more", b"the new secret of 32 bytes or more"
+
+
+@pytest.mark.parametrize("text", [b"%b\n%b", b"%b\n%b\n", b"\n%b\r\n\r\n%b\r\n"])
+async def test_of_several_secrets_all_are_believed_and_the_first_signs(text: bytes) -> None:
+    text = text % (NEW, OLD)
+    by = verifier(read_secrets(text))
+    for secret in (NEW, OLD):
+        assert (await judge(token(now=NOW, key=secret), by)).subject == "ann"
+    assert jwt.decode(make_token(GOOD, secret=text), NEW, ["HS256"], options={"verify_exp": False})
+    await refused(token(now=NOW, key=SECRET), by)
+    await refused(token(now=NOW, key=text), by)
+    for secret in (NEW, OLD):
+        told = await refused(token(now=NOW, key=secret, exp=NOW - 100), by)
+        assert told.data == {"reason": "expired"}, "that one is right in all but its time"
+
+
+def test_each_of_several_secrets_must_be_one() -> None:
+    with pytest.raises(StartupError, match=r"secret 2 of 2 .* got 31"):
+        read_secrets(NEW + b"\n" + b"x" * 31)
+    for algorithm in PAIRS:
+        public = public_pem(pair(algorithm))
+        ssh = pair(algorithm).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        for other in (public, ssh):
+            for text in (NEW + b"\n" + other, other + b"\n" + NEW):
+                with pytest.raises(StartupError, match="key of a pair"):
+                    read_secrets(text)
+    assert len(read_secrets(b"\n".join([NEW] * 8))["HS256"]) == 8
+    with pytest.raises(StartupError, match="8 keys at a time, got 9"):
+        read_secrets(b"\n".join([NEW] * 9))
+
+
+async def test_of_several_public_keys_all_are_believed() -> None:
+    pairs = [pair("RS256"), pair("RS256", "new"), pair("EdDSA")]
+    pem = b"Some words.\n".join(map(public_pem, pairs))
+    by = verifier(read_public_keys(pem))
+    for key, algorithm in zip(pairs, ("RS256", "RS256", "EdDSA"), strict=True):
+        assert (await judge(token(now=NOW, key=key, algorithm=algorithm), by)).subject == "ann"
+    await refused(token(now=NOW, key=pair("RS256", "another"), algorithm="RS256"), by)
+    await refused(token(now=NOW, key=pair("ES256"), algorithm="ES256"), by)
+    with pytest.raises(StartupError, match="cut off"):
+        read_public_keys(pem[:-20])
+    with pytest.raises(StartupError, match="must be PEM"):
+        read_public_keys(pem + public_pem(pair("RS256 short")))
+    with pytest.raises(StartupError, match="private key"):
+        read_public_keys(pem + private_pem(pair("EdDSA")))
+    with pytest.raises(StartupError, match="8 keys at a time, got 9"):
+        read_public_keys(pem * 3)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +338,7 @@ def test_a_secret_of_32_bytes_will_do() -> None:
 )
 def test_what_is_no_public_key_is_refused(pem: bytes) -> None:
     with pytest.raises(StartupError):
-        read_public_key(pem)
+        read_public_keys(pem)
 
 
 def test_what_can_not_sign_is_refused() -> None:

@@ -39,7 +39,7 @@ _SHOWN = 20
 SecretFile = Annotated[
     Path | None,
     typer.Option(
-        "--secret-file", metavar="FILE", help="Sign with the secret in this file (HS256)."
+        "--secret-file", metavar="FILE", help="Sign with the first secret in this file (HS256)."
     ),
 ]
 KeyFile = Annotated[
@@ -107,7 +107,7 @@ def _sign(claims: dict[str, Any], secret: Path | None, key: Path | None, kid: st
         raise typer.BadParameter("sign with one of --secret-file and --key")
     try:
         if secret is not None:
-            return make_token(claims, secret=secret.read_bytes().rstrip(b"\r\n"), kid=kid)
+            return make_token(claims, secret=secret.read_bytes(), kid=kid)
         assert key is not None, "one of both is given"
         return make_token(claims, pem=key.read_bytes(), kid=kid)
     except OSError as error:
