@@ -53,7 +53,7 @@ class Inbox:
 
     def has_room(self, size: int) -> bool:
         """
-        Whether an entry of `size` bytes may wait here; an empty inbox takes any.
+        Tell whether an entry of `size` bytes may wait here; an empty inbox takes any.
         """
         if not self._entries:
             return True

@@ -13,6 +13,7 @@ import { RpcError } from "./errors.js";
 
 const LATE = Symbol("late");
 
+/** The calls of a client, over its link. */
 export class Caller {
   #link;
   #environment;

@@ -30,6 +30,7 @@ export class Calls {
     this.#messageBytes = messageBytes;
   }
 
+  /** How many there are. */
   get size() {
     return this.#calls.size;
   }

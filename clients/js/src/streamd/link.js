@@ -96,6 +96,7 @@ export class Link {
     this.#stop(new ClientClosed());
   }
 
+  /** Where it stands. */
   get state() {
     return this.#state;
   }

@@ -20,6 +20,7 @@
  * @property {(error: StreamdError) => void} stopped the link has ended for good
  */
 
+/** The subscribers of one connection, by the numbers of their subscriptions. */
 export class Routes {
   /** @type {Map<number, Subscriber>} */
   #subscribers = new Map();
