@@ -348,42 +348,37 @@ class Hub:
 
     async def _rewind(self, run: Run) -> None:
         """Go where a run begins that does not continue the view; tell those whose place is gone."""
-        reached, chain = self._view.position, self._view.chain
-        self._view.rewind(run.state, run.since)
-        forked = chain != run.state.chain
-        error = PlaceLost("epoch" if forked else "expired")
-        first, last = 0, run.since
-        if forked and chain.shared(run.state.chain) is None:
-            last = -1  # Another log: no place means what it did.
-        elif not forked:
-            first, last = run.since, reached + run.since
-        if forked:
-            self._meters.epoch_changes.add()
-            logger.warning("the log goes on under another epoch, from place %d on", run.since)
-        if not first <= reached <= last:
-            logger.warning(
-                "went from place %d to %d of the log: %s", reached, run.since, error.message
-            )
-        places = [
-            (sub, reached if sub.state is State.LIVE else sub.cursor)
+        reached, forked = self._view.position, self._view.chain != run.state.chain
+        error, kept = PlaceLost("epoch" if forked else "expired"), _kept(self._view, run)
+        placed = [
+            (sub, self._place(sub))
             for peer in self._peers
             for sub in peer.subscriptions.values()
             if sub.placed
         ]
-        for count, (sub, place) in enumerate(places, 1):
-            if not first <= place <= last:
+        self._view.rewind(run.state, run.since)
+        if forked:
+            self._meters.epoch_changes.add()
+            logger.warning("the log goes on under another epoch, from place %d on", run.since)
+        if reached not in kept:
+            logger.warning(
+                "went from place %d to %d of the log: %s", reached, run.since, error.message
+            )
+        for count, (sub, place) in enumerate(placed, 1):
+            if place not in kept:
                 self._lose(sub, error)
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
 
+    def _place(self, sub: Subscription) -> Seq:
+        """Return up to where a subscription was sent everything."""
+        return self._view.position if sub.state is State.LIVE else sub.cursor
+
     async def places(self, peer: Peer) -> dict[int, Seq]:
         """Return up to where each subscription of a connection was sent everything, by its number."""
         async with self._between_batches:
-            return {
-                sub.number: self._view.position if sub.state is State.LIVE else sub.cursor
-                for sub in peer.subscriptions.values()
-                if sub.placed
-            }
+            subs = peer.subscriptions.values()
+            return {sub.number: self._place(sub) for sub in subs if sub.placed}
 
     async def say_goodbye(self, peer: Peer, reconnect_after_ms: int) -> None:
         """Tell a connection how far it has got, and that the server stops."""
@@ -402,6 +397,15 @@ def _judge(sub: Subscription, access: Access) -> Filter | CallError:
     if is_likely(sub.wanted) and not is_likely(wanted):
         return Forbidden("what this subscription asked for may not be read any more")
     return wanted
+
+
+def _kept(view: View, run: Run) -> range:
+    """Return the places that keep their meaning where a run does not continue the view."""
+    if view.chain == run.state.chain:
+        return range(run.since, view.position + run.since + 1)
+    if view.chain.shared(run.state.chain) is None:
+        return range(0)  # Another log: no place means what it did.
+    return range(run.since + 1)
 
 
 async def _in_slices(verdicts: list[_Verdict]) -> AsyncIterator[_Verdict]:
