@@ -287,6 +287,11 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_the_unit_tries_on_while_the_store_is_not_there() -> None:
+    assert unit()["Unit"]["StartLimitIntervalSec"] == ["0"], "else five quick failures are the end"
+    assert unit()["Service"]["Restart"] == ["always"]
+
+
 def test_the_unit_leaves_the_server_its_time_and_its_files() -> None:
     service = unit()["Service"]
     assert service["Type"] == ["notify"]
