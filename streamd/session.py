@@ -115,6 +115,12 @@ class Session:
         error = InvalidRequest("messages must be text, not binary")
         self._outbox.send(self._methods.refuse(error))
 
+    def unfinished(self, size: int) -> None:
+        """Take note that so many bytes are kept of a message that is not complete: before a token, that are few."""
+        if self._backlog is None and self._is_too_large(size):
+            self._refuse_large()
+            self._hang_up(Closing.NO_TOKEN_IN_TIME, "a token must come first")
+
     def drain(self, reconnect_after_ms: int) -> None:
         """Say that the server stops; calls from now on are refused, those begun are answered."""
         self._draining = True
@@ -176,13 +182,8 @@ class Session:
 
     def _open(self, message: bytes) -> None:
         """Begin the call of a message; those of a batch are begun in turns."""
-        if self.access is NOBODY and len(message) > _TOKEN_MESSAGE * self._limits.token_bytes:
-            most = self._limits.token_bytes
-            error = Unauthorized(
-                f"come with a token first, of at most {most} bytes, in a message of its own"
-            )
-            self._outbox.send(self._methods.refuse(error))
-            self._blame(1)
+        if self._is_too_large(len(message)):
+            self._refuse_large()
             return
         incoming = self._methods.parse(message)
         self.in_flight += len(incoming.calls)
@@ -196,6 +197,18 @@ class Session:
                 self._begin(call, exchange)
         elif incoming.calls:
             self._calls = deque((call, exchange) for call in incoming.calls)
+
+    def _is_too_large(self, size: int) -> bool:
+        most = _TOKEN_MESSAGE * self._limits.token_bytes
+        return self.access is NOBODY and not self._judging and size > most
+
+    def _refuse_large(self) -> None:
+        most = self._limits.token_bytes
+        error = Unauthorized(
+            f"come with a token first, of at most {most} bytes, in a message of its own"
+        )
+        self._outbox.send(self._methods.refuse(error))
+        self._blame(1)
 
     def _begin(self, call: jsonrpc.Call, exchange: Exchange) -> None:
         answer = Reply(exchange, call.id)

@@ -193,6 +193,8 @@ class WebSocket(asyncio.Protocol):
                 self._take(event)
             elif isinstance(event, Request):
                 self._shake_hands(event)
+        if self._session is not None:
+            self._session.unfinished(len(parser.reader.buffer) + len(self._fragments or b""))
         if parser.handshake_exc is not None and parser.writes == [SEND_EOF]:
             self._gate.journal.refused("handshake", self._address)
             self._transport.write(BAD_REQUEST)
