@@ -23,6 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from streamd.access import NOBODY
 from streamd.errors import BadSettings, StartupError
 from streamd.event import Keys
 from streamd.guard import Guard
@@ -182,6 +183,11 @@ class Settings(_LimitSettings):
     def local(self) -> bool:
         """Whether nobody but this machine gets to metrics at the port of everybody."""
         return self.admin_port is None and is_loopback(self.host)
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether nobody may do anything without a token."""
+        return self.to_guard(self.to_stream()).newcomer is NOBODY
 
     def to_guard(self, stream: Stream) -> Guard:
         """Return who may do what; raise StartupError for rules that can't be kept."""

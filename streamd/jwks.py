@@ -99,7 +99,7 @@ class Jwks:
             if given != self._known:
                 self._take(given)
         except OSError as error:  # a TimeoutError is one, too
-            self._fail(str(error) or "no answer in time")
+            self._fail(error.strerror or str(error) or "no answer in time")
         except (ParseError, KeyError, TypeError):
             self._fail("the answer is no key set")
         except Exception:

@@ -319,6 +319,27 @@ def output(process: Process) -> tuple[int, str]:
     return process.process.returncode, apart(errors)[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ((), False),
+        (("--token-secret", "k" * 32), True),
+        (("--token-secret", "k" * 32, "--allow-anonymous", "read"), False),
+    ],
+)
+async def test_its_greeting_says_that_a_token_is_needed(
+    serve: Serve, options: tuple[str, ...], given: bool
+) -> None:
+    process = await serve(*options)
+    assert process.process.stdout is not None
+    while not (await asyncio.to_thread(process.process.stdout.readline)).startswith("Follow"):
+        pass
+    for command in (" tail user=291", " insert '{"):
+        hint = await asyncio.to_thread(process.process.stdout.readline)
+        assert command in hint
+        assert hint.endswith(" --token-file FILE\n") is given
+
+
 async def test_it_serves_though_nobody_reads_its_greeting() -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -46,6 +46,7 @@ def _announce(settings: Settings, address: "Address") -> None:
     store = settings.store_name
     store += _KEPT.get(store.partition(":")[0], "")
     url = "" if address.port == 8080 and not address.secure else f" --url {address.ws_url}"
+    known = " --token-file FILE" if settings.needs_tokens else ""
     # The event below is in this feed if `user` is read where its name says; else all are shown.
     feed = " user=291" if "user" in map(str.strip, settings.keys.split(",")) else ""
     dashboard = address.url if settings.dashboard else "none"
@@ -58,8 +59,8 @@ def _announce(settings: Settings, address: "Address") -> None:
         f"  metrics    {_metrics(settings, address)}",
         "",
         "Follow the feed in one terminal, insert an event in another:",
-        f"  {_program()} tail{feed}{url}",
-        f"""  {_program()} insert '{{"kind": "watch", "user": 291, "repo": 2842}}'{url}""",
+        f"  {_program()} tail{feed}{url}{known}",
+        f"""  {_program()} insert '{{"kind": "watch", "user": 291, "repo": 2842}}'{url}{known}""",
         "",
     )
     try:

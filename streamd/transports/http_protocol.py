@@ -364,6 +364,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     # What the wheel asks.
 
+    @property
+    def address(self) -> str:
+        """Where it comes from: a proxy, if it comes by one."""
+        return address_of(self.transport)
+
     def unsent(self) -> int:
         """Return the bytes that the peer has not taken."""
         return kernel.unsent(self.transport)

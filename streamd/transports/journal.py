@@ -104,10 +104,10 @@ class Journal(SlowReaders):
         known = {"connection": number, "address": address, "code": code}
         self._disconnected.tell(code, **known, **_said(why), **totals._asdict())
 
-    def slow(self, number: int, unsent: int) -> None:
+    def slow(self, number: int, address: str, unsent: int) -> None:
         """Take note that a peer does not take what it is sent; over HTTP its number is 0."""
         self._meters.slow_readers.add()
-        self._slow.tell("connections", connection=number, unsent=unsent)
+        self._slow.tell("connections", connection=number, address=address, unsent=unsent)
 
     def caught_up(self, number: int, seconds: float) -> None:
         """Take note that it does again, or is gone."""

@@ -38,6 +38,10 @@ class Lingering(Protocol):
     number: int
     """What it is called in the log; 0 where it has no number."""
 
+    @property
+    def address(self) -> str:
+        """Where it comes from."""
+
     def unsent(self) -> int:
         """Return the bytes that it has not taken."""
 
@@ -75,7 +79,7 @@ P = TypeVar("P", bound=Pinged)
 class SlowReaders:
     """Be told of slow readers, and of every tick; this one does not mind."""
 
-    def slow(self, number: int, unsent: int) -> None:
+    def slow(self, number: int, address: str, unsent: int) -> None:
         """A connection has become one, with so many bytes unsent."""
 
     def caught_up(self, number: int, seconds: float) -> None:
@@ -221,7 +225,7 @@ class Keepalive(Generic[P]):
         if unsent and backlog.full and not backlog.is_slow:
             backlog.is_slow = self.now - backlog.full >= self._slow
             if backlog.is_slow:
-                self._slow_readers.slow(peer.number, unsent)
+                self._slow_readers.slow(peer.number, peer.address, unsent)
         if not unsent:
             self._drop(peer)
         elif self.now - max(backlog.since, peer.heard) >= self._write_deadline:

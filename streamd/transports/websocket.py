@@ -339,6 +339,11 @@ class WebSocket(asyncio.Protocol):
 
     # What the wheel asks.
 
+    @property
+    def address(self) -> str:
+        """Where it comes from, as far as that is known."""
+        return self._address
+
     def ping(self) -> None:
         """Send a ping, unless it would only wait behind a backlog."""
         if self._session is not None and not self._transport.get_write_buffer_size():

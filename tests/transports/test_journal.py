@@ -249,7 +249,7 @@ async def test_a_slow_reader_is_told_of_at_its_beginning_and_its_end(
                 await peer.call("insert", event)
             await until(lambda: told(lines, "slow reader"))
             (begin,) = told(lines, "slow reader")
-            assert begin["connection"] == 1
+            assert (begin["connection"], begin["address"]) == (1, "127.0.0.1")
             assert begin["unsent"] > 60_000
             assert counts(server)["streamd_slow_readers"] == 1
             assert counts(server)["streamd_matched_entries_total"] < 30

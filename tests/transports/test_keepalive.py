@@ -16,6 +16,7 @@ class Connection:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.heard = self.pinged = self.slot = 0
         self.number = 7
+        self.address = "192.0.2.7"
         self.lagging = False
         self.deaf = False
         self.backlog = 0
@@ -250,8 +251,8 @@ class Told(SlowReaders):
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
 
-    def slow(self, number: int, unsent: int) -> None:
-        self.told.append(("slow", number, unsent))
+    def slow(self, number: int, address: str, unsent: int) -> None:
+        self.told.append(("slow", number, address, unsent))
 
     def caught_up(self, number: int, seconds: float) -> None:
         self.told.append(("caught up", number, seconds))
@@ -271,9 +272,9 @@ def test_one_whose_buffer_is_full_for_a_second_is_a_slow_reader(
     connection.wheel.watch(connection)
     assert told.told == []
     connection.turn(1)
-    assert told.told == [("slow", 7, 500)]
+    assert told.told == [("slow", 7, "192.0.2.7", 500)]
     connection.turn(5)
-    assert told.told == [("slow", 7, 500)], "that is said once"
+    assert told.told == [("slow", 7, "192.0.2.7", 500)], "that is said once"
     connection.wheel.relieve(connection)
     connection.wheel.relieve(connection)
     assert told.told[1:] == [("caught up", 7, 6.0)]
@@ -281,7 +282,7 @@ def test_one_whose_buffer_is_full_for_a_second_is_a_slow_reader(
     assert len(told.told) == 2, "it has a backlog, and takes it"
     connection.wheel.watch(connection)
     connection.turn(1)
-    assert told.told[2:] == [("slow", 7, 500)]
+    assert told.told[2:] == [("slow", 7, "192.0.2.7", 500)]
     connection.backlog = 0
     connection.turn(1)
     assert told.told[3:] == [("caught up", 7, 2.0)]
