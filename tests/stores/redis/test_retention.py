@@ -82,21 +82,23 @@ async def test_retention_empties_log_and_lists(
     redis_server: RedisServer, redis_url: str, stream_name: str, connect: Connect
 ) -> None:
     one, other = await connect(redis_url, max_age=1.0), await connect(redis_url, max_age=1.0)
-    for start in range(0, 5_000, 1_000):
+    for start in range(0, 2_000, 1_000):
         await put(
             one,
             [draft({"user": n, "kind": n % 3, "tags": [n]}) for n in range(start, start + 1_000)],
         )
-    assert len(keys_of(redis_server, stream_name)) > 10_000
+    assert len(keys_of(redis_server, stream_name)) > 4_000
     tag = f"{{{stream_name}}}"
 
     async def is_empty() -> bool:
+        if redis_server.client.exists(f"{tag}log"):
+            return False  # To look for all that is left would keep retention waiting.
         left = {key.removeprefix(tag) for key in keys_of(redis_server, stream_name)}
         return left <= {"meta", "lease", "batches", "batches-old"}
 
     await eventually(is_empty)
-    assert (await other.state()).floor == 5_001
-    assert (await put_one(other, user=1)).seq == 5_001
+    assert (await other.state()).floor == 2_001
+    assert (await put_one(other, user=1)).seq == 2_001
 
 
 async def test_retention_by_number_returns_the_memory(
