@@ -66,9 +66,17 @@ class Conversation(Caller, Protocol):
         """Begin to judge a token: what comes behind it waits until that is done."""
 
 
+_WHOLE_FLOATS = 2.0**64
+
+
 def integer(params: Params, name: str, default: int, least: int) -> int:
-    """Return a parameter that is a whole number, not less than the least; raise InvalidParams."""
+    """Return a parameter that is a whole number, not less than the least; raise InvalidParams.
+
+    `20.0` is one, as in JSON Schema.
+    """
     value = params.get(name, default)
+    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE_FLOATS:
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidParams(f"{name} must be an integer, got {kind_of(value)}")
     if value < least:

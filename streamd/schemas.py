@@ -7,7 +7,7 @@ from streamd import errors
 from streamd.errors import CallError
 from streamd.limits import Limits
 
-__all__ = ["SCHEMAS", "Schema", "array", "default", "described", "error_members", "error_name", "nullable", "record", "ref", "title_of"]  # fmt: skip
+__all__ = ["NO_NUL", "SCHEMAS", "Schema", "array", "default", "described", "error_members", "error_name", "nullable", "record", "ref", "title_of"]  # fmt: skip
 
 Schema = dict[str, Any]
 """A JSON Schema."""
@@ -43,6 +43,9 @@ def record(members: dict[str, Schema], *, optional: tuple[str, ...] = ()) -> Sch
     required = [name for name in members if name not in optional]
     return {"type": "object", "properties": members, **({"required": required} if required else {})}
 
+
+NO_NUL: Schema = {"pattern": "^[^\\u0000]*$"}
+"""Of a text: no character of it is NUL."""
 
 _TEXT: Schema = {"type": "string"}
 _BOOLEAN: Schema = {"type": "boolean"}
@@ -133,6 +136,7 @@ SCHEMAS: dict[str, Schema] = {
     "Value": {
         "description": 'A key\'s value: 291 and "291" are one value.',
         "type": ["string", "number", "boolean"],
+        **NO_NUL,
     },
     "Filter": {
         "description": "AND between keys, OR in a list; {} matches everything, an empty list nothing.",

@@ -20,7 +20,7 @@ from streamd.errors import (
     UnknownOutcome,
     UnknownSubscription,
 )
-from streamd.schemas import Schema, array, default, described, nullable, record, ref
+from streamd.schemas import NO_NUL, Schema, array, default, described, nullable, record, ref
 
 __all__ = ["METHODS", "NO_CALL", "Method", "Param"]
 
@@ -131,7 +131,7 @@ def _count(name: str, otherwise: int, *, least: int = 0) -> Param:
 
 
 _FILTER = _optional("filter", ref("Filter"))
-_INSERT_ID: Schema = {"type": "string", "minLength": 1}
+_INSERT_ID: Schema = {"type": "string", "minLength": 1, **NO_NUL}
 _BEFORE = described(
     "Where history goes on to what is older; null where there is nothing.", nullable(ref("Cursor"))
 )
