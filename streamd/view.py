@@ -189,11 +189,14 @@ class View:
 
         Raise StoreUnavailable if that takes longer than `store_deadline`.
         """
+        trouble = "the store did not answer in time"
         try:
             async with asyncio.timeout(self._limits.store_deadline):
-                await self._catch(await self._read_head())
+                state = await self._read_head()
+                trouble = "the store's newest entries did not arrive in time"
+                await self._catch(state)
         except TimeoutError:
-            raise StoreUnavailable("the store's newest entries did not arrive in time") from None
+            raise StoreUnavailable(trouble) from None
 
     async def _read_head(self) -> LogState:
         while True:

@@ -204,14 +204,14 @@ async def test_a_fresh_view_has_what_the_head_has() -> None:
 async def test_a_tail_that_does_not_come_is_an_error_within_the_deadline() -> None:
     store, view = await filled(3, store_deadline=0.05)
     store.add({"user": 4})
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="newest entries did not arrive in time"):
         await view.fresh()
 
 
 async def test_a_head_that_can_not_be_read_is_an_error_within_the_deadline() -> None:
     store, view = await filled(3, store_deadline=0.05)
     store.gate.clear()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="the store did not answer in time"):
         await view.fresh()
     store.gate.set()
     await view.fresh()
