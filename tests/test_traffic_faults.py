@@ -282,3 +282,39 @@ def test_all_are_looked_at() -> None:
     assert ERRORS.keys() == {
         kind for kind in kinds if issubclass(kind, CallError) and kind is not CallError
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "beyond"),
+    [
+        ("event", {"subscription": 0}),
+        ("event", {"cursor": ""}),
+        ("event", {"cursor": "c" * 65}),
+        ("progress", {"live": False}),
+        ("progress", {"subscription": 0}),
+        ("closed", {"subscription": 0}),
+        ("shutdown", {"reconnect_after_ms": -1}),
+    ],
+)
+def test_a_notification_stays_in_its_bounds(name: str, beyond: dict[str, Any]) -> None:
+    assert not passes(push(name), PUSHED[name] | beyond)
+
+
+@pytest.mark.parametrize(
+    ("name", "beyond"),
+    [
+        ("subscribe", {"subscription": 0}),
+        ("subscribe", {"reason": "cursor"}),
+        ("info", {"server": "other"}),
+        ("subscriptions", {"state": "ended"}),
+        ("subscriptions", {"lag": -1}),
+        ("subscriptions", {"entries": -1}),
+        ("subscriptions", {"bytes": -1}),
+        ("explain", {"keys": [{**VERDICT, "values": [], "wanted": -1}]}),
+    ],
+)
+def test_a_result_stays_in_its_bounds(name: str, beyond: dict[str, Any]) -> None:
+    good = RESULTS[name]
+    made = [good[0] | beyond] if isinstance(good, list) else good | beyond
+    assert not passes(answer(name), {"result": made})
+    assert not passes(answer("unsubscribe"), {"result": False})
