@@ -59,7 +59,9 @@ class Limits:
     max_events: int | None = _limit(None, "entries retained; none: all (memory store: 1,000,000)")
     max_age: float | None = _limit(None, "seconds that an entry is retained; none: for ever")
     drain: float = _limit(15.0, "seconds that a shutdown may take")
-    write_deadline: float = _limit(60.0, "seconds without one byte taken, then a peer is cut")
+    write_deadline: float = _limit(
+        60.0, "seconds without one byte taken, or with half a message, then a peer is cut"
+    )
     ping: float = _limit(25.0, "seconds between pings")
     pong: float = _limit(8.0, "seconds that a peer has to answer one")
     token_bytes: int = _limit(8 * KIB, "a token, in bytes")

@@ -286,6 +286,8 @@ async def test_of_several_secrets_all_are_believed_and_the_first_signs(text: byt
     assert jwt.decode(make_token(GOOD, secret=text), NEW, ["HS256"], options={"verify_exp": False})
     await refused(token(now=NOW, key=SECRET), by)
     await refused(token(now=NOW, key=text), by)
+    told = await refused(token(now=NOW, key=NEW, sub=None), by)
+    assert "lacks the claim sub" in told.message, "its signature is right"
     for secret in (NEW, OLD):
         told = await refused(token(now=NOW, key=secret, exp=NOW - 100), by)
         assert told.data == {"reason": "expired"}, "that one is right in all but its time"

@@ -27,7 +27,7 @@ from streamd.transports.journal import Totals
 from streamd.transports.proxies import address_of
 from streamd.turns import Line
 
-__all__ = ["WebSocket"]
+__all__ = ["SLOWEST", "WebSocket"]
 
 _PING = Frame(Opcode.PING, b"").serialize(mask=False)
 _BITE = 4 << 10
@@ -35,6 +35,9 @@ _BITE = 4 << 10
 
 One of two bytes costs 8 microseconds.
 """
+
+SLOWEST = 16 << 10
+"""Bytes per second that a message has to bring, beyond the time that a peer has to take a byte of its backlog."""
 
 # It tells of every peer that comes, goes or errs: nothing for a log.
 _parser_logger = logging.getLogger("streamd.websocket.parser")
@@ -50,7 +53,7 @@ class WebSocket(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_address", "_entries", "_feeding", "_fragments", "_gate", "_is_text", "_opened", "_outbox", "_parser",
+        "_address", "_begun", "_entries", "_feeding", "_fragments", "_gate", "_is_text", "_opened", "_outbox", "_parser",
         "_reading", "_session", "_size", "_transport", "_unread", "heard", "lagging", "number", "pinged", "slot",
     )  # fmt: skip
 
@@ -78,6 +81,7 @@ class WebSocket(asyncio.Protocol):
         self._unread = b""
         self._feeding = False
         self._reading = True
+        self._begun = 0
         self._entries = self._size = 0
         self._opened = 0.0
         self.number = 0
@@ -252,6 +256,8 @@ class WebSocket(asyncio.Protocol):
             self._take_data(frame)
 
     def _take_data(self, frame: Frame) -> None:
+        if frame.fin:
+            self._begun = 0
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
             if frame.fin:
@@ -345,9 +351,22 @@ class WebSocket(asyncio.Protocol):
         return self._address
 
     def ping(self) -> None:
-        """Send a ping, unless it would only wait behind a backlog."""
-        if self._session is not None and not self._transport.get_write_buffer_size():
+        """Send a ping, unless it would only wait behind a backlog; end who holds half a message for too long."""
+        if self._drags():
+            self.close(Closing.TOO_SLOW, "too slow")
+        elif self._session is not None and not self._transport.get_write_buffer_size():
             self._transport.write(_PING)
+
+    def _drags(self) -> bool:
+        """Tell whether its message takes too long; the time begins with the first ping that met a half of it."""
+        size = len(self._parser.reader.buffer) + len(self._fragments or b"")
+        if self._session is None or self.deaf or not size:
+            self._begun = 0
+            return False
+        keepalive = self._gate.keepalive
+        self._begun = self._begun or keepalive.now
+        allowed = self._gate.limits.write_deadline + size / SLOWEST
+        return (keepalive.now - self._begun) * keepalive.step > allowed
 
     def unsent(self) -> int:
         """Return the bytes that the peer has not taken."""

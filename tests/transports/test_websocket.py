@@ -8,7 +8,7 @@ import pytest
 
 import streamd.turns
 from streamd.server import RunningServer
-from streamd.transports.websocket import WebSocket
+from streamd.transports.websocket import SLOWEST, WebSocket
 from streamd.turns import Line
 from tests.harness import (
     BINARY,
@@ -303,13 +303,65 @@ async def test_quiet_peer_that_answers_pings_stays(hasty: RunningServer) -> None
         assert await peer.call("ping") == "pong"
 
 
-async def test_any_byte_is_life(hasty: RunningServer) -> None:
+async def test_any_byte_is_life() -> None:
     slow = frame(TEXT, b" " * 60 + PONG_CALL)
-    async with websocket(hasty) as peer:
-        for byte in slow:
-            await peer.send(bytes([byte]))
-            await asyncio.sleep(0.02)
+    async with running(ping=0.4, pong=0.2) as server, websocket(server) as peer:
+        await drip(peer, bytewise(slow))
         assert (await peer.message())["result"] == "pong"
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [bytes([byte]) for byte in data]
+
+
+async def drip(peer: Peer, pieces: list[bytes]) -> None:
+    """Send one piece after the other."""
+    for piece in pieces:
+        await peer.send(piece)
+        await asyncio.sleep(0.02)
+
+
+LONG = bytewise(frame(TEXT, b" " * 5_000))
+IN_FRAGMENTS = [frame(TEXT, b" ", fin=False), *[frame(CONT, b" ", fin=False)] * 1_000]
+
+
+@pytest.mark.parametrize("pieces", [LONG, IN_FRAGMENTS], ids=["long", "in fragments"])
+async def test_half_a_message_is_not_held_for_ever(
+    hasty: RunningServer, pieces: list[bytes]
+) -> None:
+    async with websocket(hasty) as peer:
+        assert await peer.call("ping") == "pong"
+        dripping = asyncio.create_task(drip(peer, pieces))
+        assert await peer.close_code() == 4008
+        dripping.cancel()
+
+
+async def test_a_long_message_may_take_its_time() -> None:
+    message = frame(TEXT, b" " * 200_000 + PONG_CALL)
+    async with (
+        running(ping=0.2, pong=0.1, write_deadline=0.3) as server,
+        websocket(server) as peer,
+    ):
+        clock = asyncio.get_running_loop().time
+        sent, began = 0, clock()
+        while sent < len(message):
+            upto = int((clock() - began + 0.1) * 4 * SLOWEST)
+            await peer.send(message[sent:upto])
+            sent = upto
+            await asyncio.sleep(0.05)
+        assert (await peer.message())["result"] == "pong"
+
+
+async def test_one_message_after_the_other_may_come_for_ever() -> None:
+    async with (
+        running(ping=0.2, pong=0.1, write_deadline=1.0) as server,
+        websocket(server) as peer,
+    ):
+        for _ in range(20):
+            await drip(peer, bytewise(frame(TEXT, b"1")))
+        await peer.send(frame(TEXT, PONG_CALL))
+        while (answer := await peer.message()).get("result") != "pong":
+            assert answer["error"]["code"] == -32600
 
 
 @pytest.mark.parametrize("said", [b"", frame(TEXT, PONG_CALL)[:-1]], ids=["", "half a frame"])
