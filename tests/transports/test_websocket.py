@@ -333,6 +333,7 @@ async def test_half_a_message_is_not_held_for_ever(
         assert await peer.call("ping") == "pong"
         dripping = asyncio.create_task(drip(peer, pieces))
         assert await peer.close_code() == 4008
+        assert not dripping.done(), "it was cut for its silence"
         dripping.cancel()
 
 
