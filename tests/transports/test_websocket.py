@@ -2,12 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 import streamd.turns
+from streamd.log import Draft
 from streamd.server import RunningServer
+from streamd.stores.base import Appended, Stream
+from streamd.stores.memory import MemoryStore
 from streamd.transports.websocket import SLOWEST, WebSocket
 from streamd.turns import Line
 from tests.harness import (
@@ -350,6 +353,40 @@ async def test_a_long_message_may_take_its_time() -> None:
             await peer.send(message[sent:upto])
             sent = upto
             await asyncio.sleep(0.05)
+        assert (await peer.message())["result"] == "pong"
+
+
+class Waiting(MemoryStore):
+    """A store that appends when it is told to."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__("memory:", stream)
+        self.may = asyncio.Event()
+
+    async def append(self, calls: Sequence[Sequence[Draft]], batch: str) -> Appended:
+        await self.may.wait()
+        return await super().append(calls, batch)
+
+
+async def test_whose_message_is_not_read_is_not_late_with_it() -> None:
+    stores: list[Waiting] = []
+
+    def make(stream: Stream) -> Waiting:
+        stores.append(Waiting(stream))
+        return stores[0]
+
+    ping = frame(TEXT, PONG_CALL)
+    async with (
+        running(store=make, calls_in_flight=1, ping=0.2, pong=0.1, write_deadline=0.3) as server,
+        websocket(server) as peer,
+    ):
+        await peer.send(frame(TEXT, call("insert", [{}])) + ping + ping[:-1])
+        for _ in range(6):
+            assert (await peer.frame()).opcode == PING
+        stores[0].may.set()
+        assert (await peer.message())["result"]["duplicate"] is False
+        assert (await peer.message())["result"] == "pong"
+        await peer.send(ping[-1:])
         assert (await peer.message())["result"] == "pong"
 
 
