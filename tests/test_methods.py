@@ -77,7 +77,7 @@ BAD_CALLS: list[tuple[str, Any, int, Any]] = [
     ("items", {"start": 3, "end": 2}, -32602, {}),
     ("items", {"start": 30}, -32602, {}),
     ("items", {"start": "0"}, -32602, {}),
-    ("items", {"start": 0.0}, -32602, {}),
+    ("items", {"start": 0.5}, -32602, {}),
     ("items", {"start": True}, -32602, {}),
     ("items", {"start": [0]}, -32602, {}),
     ("items", {"end": 10**9}, -32004, {"limit": "end", "max": 10_000, "got": 10**9}),
