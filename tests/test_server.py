@@ -32,6 +32,7 @@ from tests.harness import (
     until,
     websocket,
 )
+from tests.promises.serving import workers_of
 from tests.services import RedisServer
 
 ABSENT_REDIS = "redis://:secret@127.0.0.1:1/0"
@@ -509,12 +510,6 @@ async def test_port_in_use_by_another_process(
 # Worker processes.
 
 
-def workers_of(process: Process) -> list[int]:
-    children = Path(f"/proc/{process.process.pid}/task/{process.process.pid}/children")
-    pids = [int(pid) for pid in children.read_text().split()]
-    return [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
 @pytest.mark.redis
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
 async def test_workers_serve_one_stream_and_end_in_order(
@@ -543,7 +538,7 @@ async def test_many_may_wait_to_be_accepted_by_workers(serve: Serve, tmp_path: P
     async with websocket(process.address) as peer:
         assert await peer.call("ping") == "pong"
     # The supervisor first, and up again last: it would end workers that do not answer.
-    pids = [process.process.pid, *workers_of(process)]
+    pids = [process.process.pid, *workers_of(process.process.pid)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -558,8 +553,8 @@ async def test_many_may_wait_to_be_accepted_by_workers(serve: Serve, tmp_path: P
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
 async def test_workers_may_take_their_time_to_start(serve: Serve, tmp_path: Path) -> None:
     process = await serve("--workers", "2", "--store", f"sqlite:///{tmp_path}/streamd.db")
-    await until(lambda: len(workers_of(process)) == 2)
-    before = workers_of(process)
+    await until(lambda: len(workers_of(process.process.pid)) == 2)
+    before = workers_of(process.process.pid)
     for pid in before:
         os.kill(pid, signal.SIGSTOP)
     await asyncio.sleep(6.5)  # Who answers no more for five seconds is ended, but these only begin.
@@ -567,7 +562,7 @@ async def test_workers_may_take_their_time_to_start(serve: Serve, tmp_path: Path
         os.kill(pid, signal.SIGCONT)
     async with websocket(process.address) as peer:
         assert await peer.call("ping") == "pong"
-    assert workers_of(process) == before
+    assert workers_of(process.process.pid) == before
 
 
 @pytest.mark.redis
@@ -578,11 +573,11 @@ async def test_worker_that_dies_is_replaced(
     process = await serve("--workers", "2", "--store", redis_server.url, "--stream", stream_name)
     async with websocket(process.address) as peer:
         assert await peer.call("ping") == "pong"
-    before = workers_of(process)
+    before = workers_of(process.process.pid)
     assert len(before) == 2
     os.kill(before[0], signal.SIGKILL)
     async with asyncio.timeout(DEADLINE):
-        while len(after := set(workers_of(process)) - {before[0]}) < 2:
+        while len(after := set(workers_of(process.process.pid)) - {before[0]}) < 2:
             await asyncio.sleep(0.05)
     assert before[1] in after
     async with websocket(process.address) as peer:
@@ -601,7 +596,7 @@ async def test_workers_do_not_outlive_their_supervisor(
     process = await serve("--workers", "2", "--store", redis_server.url, "--stream", stream_name)
     async with websocket(process.address) as peer:
         assert await peer.call("ping") == "pong"
-        workers = workers_of(process)
+        workers = workers_of(process.process.pid)
         process.end(signal.SIGKILL)
         assert await peer.close_code() == 1012
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))

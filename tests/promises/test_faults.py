@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from streamd_client import PlaceLost, connect
 
+from tests.harness import until
 from tests.promises.chaos import Chaos, read_log, run
-from tests.promises.serving import Daemon, daemon
+from tests.promises.kills import LOST
+from tests.promises.serving import Daemon, daemon, workers_of
 from tests.promises.test_query_push import seed
-from tests.promises.wire import Heard, Wire
+from tests.promises.wire import Heard, Message, Wire
 from tests.services import RedisServer
 
 pytestmark = pytest.mark.timeout(120)
@@ -279,3 +283,90 @@ async def test_redis_that_is_absent_keeps_the_server_from_starting_with_a_senten
     assert "127.0.0.1:1" in text
     assert "secret" not in text
     assert "Traceback" not in text
+
+
+class Follower:
+    """Follow one user on a bare connection; cut off, come back at once with the last cursor."""
+
+    def __init__(self, url: str, user: int) -> None:
+        self._url = url
+        self.user = user
+        self.numbers: list[int] = []
+        """The events, as they came."""
+        self.comes = 0
+        self._cursor: str | None = None
+
+    def _hear(self, message: Message) -> None:
+        if message["method"] == "event":
+            self.numbers.append(message["params"]["event"]["n"])
+        self._cursor = message["params"]["cursor"]
+
+    def _begin(self, answer: Message) -> None:
+        result = answer["result"]
+        assert result["resumed"] is (None if self._cursor is None else True)
+        self._cursor = result["cursor"]
+        self.comes += 1
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            try:
+                wire = await Wire.connect(self._url, self._hear)
+            except LOST:
+                await asyncio.sleep(0.01)
+                continue
+            after = {} if self._cursor is None else {"after": self._cursor}
+            keys = {"user": self.user}
+            try:
+                await wire.post("subscribe", self._begin, filter=keys, backfill=0, **after)
+                await wire.ended()
+            except ConnectionError:
+                pass
+            finally:
+                await wire.cut()
+
+
+@pytest.mark.redis
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
+async def test_a_worker_that_is_killed_costs_its_readers_a_moment_and_the_others_nothing(
+    new_redis: NewRedis,
+) -> None:
+    """Those who come back at once are served from memory: the store is not asked for each."""
+    redis = new_redis()
+    many = 300
+    async with daemon("--store", redis.url, "--workers", "2") as server:
+        assert server.process
+        followers = [Follower(server.url, number % 10) for number in range(many)]
+        tasks = [asyncio.create_task(follower.run()) for follower in followers]
+        await until(lambda: all(follower.comes for follower in followers))
+        victim, other = workers_of(server.process.pid)
+        async with connect(server.url, timeout=30) as client:
+            for number in range(200):
+                await client.insert({"user": number % 10, "n": number})
+            before = reads(redis)
+            os.kill(victim, signal.SIGKILL)
+            for number in range(200, 400):
+                await client.insert({"user": number % 10, "n": number})
+        await until(lambda: all(len(follower.numbers) >= 40 for follower in followers))
+        cut = sum(follower.comes - 1 for follower in followers)
+        asked = reads(redis) - before
+        await until(lambda: len(workers_of(server.process.pid)) == 2)
+        assert other in workers_of(server.process.pid)
+        for task in tasks:
+            assert not task.done(), task
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for follower in followers:
+        assert follower.numbers == [n for n in range(400) if n % 10 == follower.user]
+        assert follower.comes <= 2, "it was cut off once at most"
+    assert 0 < cut < many, "those of one worker"
+    assert asked < cut / 2
+
+
+def reads(redis: RedisServer) -> int:
+    """Return how often a store has asked something: every call of it is a script, and those that insert publish."""
+    stats = redis.client.info("commandstats")
+    calls = {
+        name: stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "publish")
+    }
+    return calls["evalsha"] - calls["publish"]

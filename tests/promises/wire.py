@@ -108,6 +108,10 @@ class Wire:
             await self._socket.wait_closed()
         return self._socket.close_code
 
+    async def ended(self) -> None:
+        """Wait until the connection is gone, for whatever reason."""
+        await self._socket.wait_closed()
+
     async def cut(self) -> None:
         """Break the connection without a word."""
         self._socket.transport.abort()
