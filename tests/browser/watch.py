@@ -8,6 +8,7 @@ from playwright.async_api import (
     BrowserContext,
     ConsoleMessage,
     Dialog,
+    Frame,
     Page,
     Request,
     WebError,
@@ -24,11 +25,13 @@ class Watch:
         """Begin; the pages may talk to the hosts of some URLs."""
         self._faults: list[str] = []
         self._aborted: list[tuple[int, str]] = []
-        """What was broken off, and how many visits there had been when it was begun."""
+        """What was broken off, and how many pages had been come to when it was begun."""
         self._hosts = {urlsplit(url).netloc for url in urls}
         self._allowed: list[str] = []
         self._visits = 0
-        """Pages gone to: whoever goes to the next leaves the one before."""
+        """Pages come to: the one before goes on asking for things until then."""
+        self._leaving = False
+        """Whether a page was asked for that nobody has come to yet."""
         self._begun: dict[Request, int] = {}
         """How many they were when something was asked for."""
         context.on("console", self._on_console)
@@ -45,7 +48,7 @@ class Watch:
     @property
     def faults(self) -> list[str]:
         """What went wrong so far."""
-        # What a page still waits for when it is left, nobody misses. It is told of before the next visit.
+        # What a page still waits for when it is left, nobody misses.
         aborted = [fault for begun, fault in self._aborted if begun == self._visits]
         return [
             fault
@@ -65,7 +68,7 @@ class Watch:
         await dialog.dismiss()
 
     def _on_request(self, request: Request) -> None:
-        self._visits += request.is_navigation_request()
+        self._leaving |= request.is_navigation_request()
         self._begun[request] = self._visits
         self._visit(request.url)
 
@@ -78,7 +81,13 @@ class Watch:
 
     def _on_page(self, page: Page) -> None:
         page.on("websocket", self._on_websocket)
+        page.on("framenavigated", self._on_arrival)
         page.on("crash", lambda _: self._faults.append("crash"))
+
+    def _on_arrival(self, _frame: Frame) -> None:
+        # A page that changes its own address is told of as well.
+        self._visits += self._leaving
+        self._leaving = False
 
     def _on_websocket(self, websocket: WebSocket) -> None:
         self._visit(websocket.url)

@@ -121,7 +121,7 @@ async def test_an_outcome_that_is_open_is_not_called_a_missing_store(server, cli
         server.tricks["insert"].extend([fail(-32011), *lost])
         server.tricks["insert"].extend([fail(-32011)] * 50)
         with pytest.raises(CallTimeout):
-            await client.insert(WATCH, timeout=0.6)
+            await client.insert(WATCH, timeout=1.5)
         server.tricks["insert"].clear()
 
 
