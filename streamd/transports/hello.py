@@ -15,16 +15,20 @@ _CLIENT_HELLO = 1
 """The type of the first of them."""
 _MOST = 16 << 10
 """Bytes that are waited for: a ClientHello has some hundreds, or 2,000."""
+_RECORDS = 16
+"""Records that are waited for: whoever cuts it finer would have us look at all of them anew for each."""
 
 
 def size_of(data: bytes) -> int:
     """Return how many bytes a ClientHello has that begins with `data`, as far as that can be told.
 
-    It may be cut into several records. What is none is complete: to refuse it costs nothing.
+    It may be cut into several records. What is none is complete: to refuse it costs nothing. So is what is cut
+    into very many: to go on with it costs no more than a handshake.
     """
     message = b""
-    size = 0
-    while not _is_whole(message):
+    size = records = 0
+    while records < _RECORDS and not _is_whole(message):
+        records += 1
         header = data[size : size + _RECORD]
         if len(header) < _RECORD:
             return size + _RECORD

@@ -31,12 +31,19 @@ def in_records(message: bytes, size: int) -> bytes:
     return b"".join([b"\x16\x03\x01" + len(part).to_bytes(2) + part for part in parts])
 
 
-@pytest.mark.parametrize("size", [1, 3, 100, 10_000])
-def test_it_is_known_when_it_is_whole(size: int) -> None:
-    whole = in_records(hello()[5:], size)
+@pytest.mark.parametrize("records", [1, 3, 16])
+def test_it_is_known_when_it_is_whole(records: int) -> None:
+    message = hello()[5:]
+    whole = in_records(message, -(-len(message) // records))
     for length in range(len(whole)):
         assert length < size_of(whole[:length]) <= len(whole)
     assert size_of(whole) == len(whole)
+
+
+def test_what_is_cut_into_very_many_records_is_not_waited_for() -> None:
+    fine = in_records(hello()[5:], 1)
+    assert size_of(fine[:95]) == 96
+    assert size_of(fine) == size_of(fine[:96]) == 96
 
 
 @pytest.mark.parametrize(
