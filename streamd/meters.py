@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 from streamd.cells import Cells, Layout, private_cells
+from streamd.closing import Closing
 from streamd.errors import CallError
 
-__all__ = ["CLOSE_CODES", "Meters", "Reason"]
+__all__ = ["Meters", "Reason"]
 
-CLOSE_CODES = (
-    1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013, 4001, 4008, 4029, 4501, 4508,
-)  # fmt: skip
+_CLOSE_CODES = sorted({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, *map(int, Closing)})
 """Those that are counted apart: the registered ones that come to pass, and all of ours."""
 
 Reason = Literal[
@@ -42,7 +41,7 @@ class Meters(Layout):
         self.connections = self._gauge("connections", "WebSockets that are open.")
         self.connects = self._counter("connects", "WebSockets that were opened.")
         self.disconnects = self._counters(
-            "disconnects", "WebSockets that have ended, by their close code.", "code", CLOSE_CODES
+            "disconnects", "WebSockets that have ended, by their close code.", "code", _CLOSE_CODES
         )
         self.refused = self._counters(
             "refused",

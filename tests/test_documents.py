@@ -9,7 +9,7 @@ from streamd import errors
 from streamd.closing import Closing
 from streamd.config import Settings
 from streamd.limits import Limits
-from streamd.meters import CLOSE_CODES, Reason
+from streamd.meters import Reason
 from streamd.signatures import METHODS
 from tests.documents import README, ROOT, generated, shown, table
 
@@ -68,10 +68,6 @@ def test_the_protocol_has_our_close_codes_and_no_others():
     assert {int(cell) for cell in cells if re.fullmatch("4...", cell)} == {
         code for code in Closing if code >= 4000
     }
-
-
-def test_our_close_codes_are_counted_apart():
-    assert {code for code in CLOSE_CODES if code >= 4000} <= set(Closing) <= set(CLOSE_CODES)
 
 
 def test_the_protocol_has_the_close_codes():

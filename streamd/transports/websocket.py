@@ -152,6 +152,11 @@ class WebSocket(asyncio.Protocol):
         return Line.BULK if size > _BITE else Line.FIRST
 
     @property
+    def _unfinished(self) -> int:
+        """The bytes that are kept of a message that is not complete."""
+        return len(self._parser.reader.buffer) + len(self._fragments or b"")
+
+    @property
     def deaf(self) -> bool:
         """Whether its bytes lie unread, so that none can be heard."""
         return self._held or bool(self._unread)
@@ -197,8 +202,8 @@ class WebSocket(asyncio.Protocol):
                 self._take(event)
             elif isinstance(event, Request):
                 self._shake_hands(event)
-        if self._session is not None:
-            self._session.unfinished(len(parser.reader.buffer) + len(self._fragments or b""))
+        if self._session is not None and (size := self._unfinished):
+            self._session.unfinished(size)
         if parser.handshake_exc is not None and parser.writes == [SEND_EOF]:
             self._gate.journal.refused("handshake", self._address)
             self._transport.write(BAD_REQUEST)
@@ -359,7 +364,7 @@ class WebSocket(asyncio.Protocol):
 
     def _drags(self) -> bool:
         """Tell whether its message takes too long; the time begins with the first ping that met a half of it."""
-        size = len(self._parser.reader.buffer) + len(self._fragments or b"")
+        size = self._unfinished
         if self._session is None or self.deaf or not size:
             self._begun = 0
             return False

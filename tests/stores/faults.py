@@ -17,7 +17,7 @@ from streamd.stores import open_store
 from streamd.stores.base import Store, Stream
 from tests.harness import until
 from tests.services import PostgresServer, RedisServer
-from tests.stores.worlds import KEYS, batch_id, draft, read_all
+from tests.stores.worlds import KEYS, batch_id, draft, numbered, places, put, read_all
 
 
 def make(url: str, name: str = "s", keys: Keys | None = KEYS, **limits: float) -> Store:
@@ -126,6 +126,18 @@ async def assert_outages_of_retention_are_told_once(
     waits = told()[0]
     assert waits.startswith("retention waits for ")
     assert told() == [waits, "retention goes on"] * 2
+
+
+async def assert_a_short_stop_is_waited_for(
+    store: Store, server: RedisServer | PostgresServer
+) -> None:
+    """Fail unless what was asked while an empty log's server stood still is done when it goes on."""
+    server.pause()
+    asyncio.get_running_loop().call_later(1.3, server.resume)
+    placed, state = await asyncio.gather(put(store, numbered([1, 2])), store.state())
+    assert [(p.seq, p.duplicate) for p in placed[0]] == [(1, False), (2, False)]
+    assert state.head in (0, 2)
+    assert places(await read_all(store)) == [1, 2]
 
 
 async def assert_stored_once(store: Store, writers: Iterable[Writer]) -> None:

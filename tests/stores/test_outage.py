@@ -5,26 +5,15 @@ from random import Random
 
 import pytest
 
-from streamd.stores.base import Observer
 from streamd.stores.outage import Outage, pause_of
+from tests.stores.worlds import Told
 
 LOGGER = logging.getLogger("streamd.stores.scripted")
 
 
-class Noting(Observer):
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def lost(self) -> None:
-        self.told.append("lost")
-
-    def found(self) -> None:
-        self.told.append("found")
-
-
 def test_it_is_told_when_it_begins_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOGGER.name)
-    observer = Noting()
+    observer = Told()
     outage = Outage(LOGGER, "it is lost", "it is back", observer)
     outage.succeed()
     for reason in ("first", ValueError("another")):

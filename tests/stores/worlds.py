@@ -13,7 +13,7 @@ from streamd.filters import EVERYTHING, Filter, parse_filter
 from streamd.limits import Limits
 from streamd.log import Draft, Entry, LogState, Placed, Run
 from streamd.stores import open_store
-from streamd.stores.base import Bounds, Store, Stream
+from streamd.stores.base import Bounds, Observer, Store, Stream
 
 KEYS = Keys.parse("user,kind,tag=tags")
 LIMITS = Limits()
@@ -172,3 +172,19 @@ async def eventually(condition: Callable[[], Any], deadline: float = DEADLINE) -
     async with asyncio.timeout(deadline):
         while not await condition():
             await asyncio.sleep(0.01)
+
+
+class Told(Observer):
+    """What a tail has told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def lost(self) -> None:
+        self.told.append("lost")
+
+    def found(self) -> None:
+        self.told.append("found")
+
+    def repaired(self) -> None:
+        self.told.append("repaired")

@@ -18,7 +18,13 @@ from streamd.stores.base import Store, Stream
 from streamd.stores.sql.postgresql import PostgresqlDialect
 from streamd.stores.sql.store import SqlStore
 from tests.services import PostgresServer
-from tests.stores.faults import Writer, assert_stored_once, make, pulse
+from tests.stores.faults import (
+    Writer,
+    assert_a_short_stop_is_waited_for,
+    assert_stored_once,
+    make,
+    pulse,
+)
 from tests.stores.postgres.worlds import Connect, NewPostgres, do
 from tests.stores.process import run
 from tests.stores.worlds import (
@@ -198,13 +204,7 @@ async def test_connections_that_are_dead_without_a_word_are_left_in_time(
 
 async def test_a_short_stop_is_waited_for(new_postgres: NewPostgres, connect: Connect) -> None:
     server = new_postgres()
-    store = await connect(server.url(), store_deadline=4.0)
-    server.pause()
-    asyncio.get_running_loop().call_later(1.3, server.resume)
-    placed, state = await asyncio.gather(put(store, numbered([1, 2])), store.state())
-    assert [(p.seq, p.duplicate) for p in placed[0]] == [(1, False), (2, False)]
-    assert state.head in (0, 2)
-    assert places(await read_all(store)) == [1, 2]
+    await assert_a_short_stop_is_waited_for(await connect(server.url(), store_deadline=4.0), server)
 
 
 async def test_a_long_stop_is_told_in_time_and_ids_make_the_outcome_known(

@@ -7,11 +7,12 @@ import pytest
 
 from streamd.errors import StoreUnavailable, UnknownOutcome
 from streamd.filters import EVERYTHING
-from streamd.stores.base import Observer
 from tests.services import RedisServer
+from tests.stores.faults import assert_a_short_stop_is_waited_for
 from tests.stores.redis.worlds import Connect, NewRedis, bodies, make, severed
 from tests.stores.worlds import (
     PLENTY,
+    Told,
     batch_id,
     draft,
     eventually,
@@ -45,22 +46,6 @@ async def test_killed_subscriptions_lose_nothing(
             await followed.reach(120)
             assert followed.entries == await read_all(one)
             assert not followed.turns
-
-
-class Told(Observer):
-    """What a tail has told, in order."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def lost(self) -> None:
-        self.told.append("lost")
-
-    def found(self) -> None:
-        self.told.append("found")
-
-    def repaired(self) -> None:
-        self.told.append("repaired")
 
 
 async def test_an_observer_is_told_of_losses_and_of_gaps_and_of_nothing_else(
@@ -191,13 +176,7 @@ async def test_flushed_scripts_are_sent_again(
 
 async def test_a_short_stop_is_waited_for(new_redis: NewRedis, connect: Connect) -> None:
     server = new_redis()
-    store = await connect(server.url, store_deadline=2.0)
-    server.pause()
-    asyncio.get_running_loop().call_later(1.3, server.resume)
-    placed, state = await asyncio.gather(put(store, numbered([1, 2])), store.state())
-    assert [(p.seq, p.duplicate) for p in placed[0]] == [(1, False), (2, False)]
-    assert state.head in (0, 2)
-    assert places(await read_all(store)) == [1, 2]
+    await assert_a_short_stop_is_waited_for(await connect(server.url, store_deadline=2.0), server)
 
 
 async def test_a_long_stop_leaves_the_outcome_unknown_and_ids_make_it_known(
