@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streamd.errors import StartupError
-from streamd.transports.x509 import end_of
+from streamd.transports.x509 import can_read, end_of
 
 __all__ = ["LOOK", "Certificate"]
 
@@ -61,10 +61,12 @@ class Certificate:
     def trouble(self) -> str | None:
         """What is the matter with its end, in a sentence, if anything is."""
         if self.end is None:
-            return (
-                f"when the certificate in {self._certificate} ends is not known, so nothing will tell of it: "
-                "pip install 'streamd[crypto]'"
+            remedy = (
+                "give it as plain PEM (BEGIN CERTIFICATE)"
+                if can_read()
+                else "pip install 'streamd[crypto]'"
             )
+            return f"when the certificate in {self._certificate} ends is not known, so nothing will tell of it: {remedy}"
         left = self.end - time.time()
         if left <= 0:
             return f"the certificate in {self._certificate} has expired: clients that check it stay away"

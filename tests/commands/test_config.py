@@ -151,6 +151,20 @@ def test_without_the_package_that_reads_certificates_it_says_so(tmp_path: Path) 
     assert (done.returncode, "the settings are right" in done.stdout) == (0, True)
 
 
+def test_a_certificate_that_has_no_plain_form_is_no_reason_to_install_anything(
+    tmp_path: Path,
+) -> None:
+    files = make(tmp_path)
+    text = files.cert.read_text()
+    files.cert.write_text(text.replace(" CERTIFICATE-", " TRUSTED CERTIFICATE-"))  # OpenSSL's own
+    done = config("check", STREAMD_TLS_CERT=str(files.cert), STREAMD_TLS_KEY=str(files.key))
+    assert done.stderr == (
+        f"streamd: when the certificate in {files.cert} ends is not known, so nothing will tell of it: "
+        "give it as plain PEM (BEGIN CERTIFICATE)\n"
+    )
+    assert (done.returncode, "the settings are right" in done.stdout) == (0, True)
+
+
 def test_without_a_command_it_says_what_there_is() -> None:
     done = config()
     assert all(name in done.stdout + done.stderr for name in ("default", "env", "check"))
