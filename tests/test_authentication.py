@@ -105,6 +105,21 @@ async def test_a_refused_token_is_answered_and_ends_the_connection(
         assert await peer.close_code() == code
 
 
+@pytest.mark.parametrize("newcomer", [True, False])
+async def test_in_a_batch_a_refused_token_leaves_all_unanswered(newcomer: bool) -> None:
+    async with running(token_secret=SECRET) as server:
+        async with websocket(server) as peer:
+            if not newcomer:
+                await peer.call("authenticate", {"token": token(ALL)})
+            calls = [call("insert", {"event": {}}, 2), call("authenticate", {"token": "x.y.z"}, 3)]
+            await peer.send(
+                frame(TEXT, b"[%b]" % b",".join([*calls, call("insert", {"event": {}}, 4)]))
+            )
+            assert (await peer.frame()).close_code == 4501  # the first and last that it says
+        async with known(server, token(ALL)) as peer:
+            assert await peer.call("items") == ([] if newcomer else [{}])
+
+
 FORGED: dict[str, Any] = {
     "unsigned": lambda: token(ALL, key=None, algorithm="none"),
     "HS256 by the public key": lambda: forged({"alg": "HS256"}, public_pem(pair("RS256"))),
