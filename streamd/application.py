@@ -27,6 +27,9 @@ from streamd.worker import Worker
 
 __all__ = ["Application"]
 
+_MORE = 16
+"""Connections that a worker may have more than another before it gives way."""
+
 
 class Application:
     """Serve what the settings say.
@@ -49,7 +52,7 @@ class Application:
         `admin`, which are not its own.
         """
         self.settings = settings
-        self._ledger = ledger
+        self._ledger = ledger or OwnLedger()
         self._admin_sockets = admin
         self._admin_port: AdminPort | None = None
         self._alone = alone
@@ -120,11 +123,10 @@ class Application:
         pages = await asyncio.to_thread(read_pages, dashboard=self.settings.dashboard)
         guard = await asyncio.to_thread(self.settings.to_guard, stream)
         self._certificate = await asyncio.to_thread(self.settings.to_certificate)
-        ledger = self._ledger or OwnLedger()
-        worker = Worker(self._make_store(stream), stream, guard, cells=ledger.take())
+        worker = Worker(self._make_store(stream), stream, guard, cells=self._ledger.take())
         await worker.open()
         self.gate = Gate(worker, door, proxies, compression=self.settings.compression)
-        operations = Operations(self.gate, ledger, local=self.settings.local)
+        operations = Operations(self.gate, self._ledger, local=self.settings.local)
         self._http = http_app(self.gate, pages, operations)
         self.gate.open()
         app = admin_app(operations, self.settings.to_admin_door())
@@ -145,6 +147,12 @@ class Application:
                 f"the store {self.settings.store_name} must be a streamd.Store, got {kind}"
             )
         return store
+
+    def gives_way(self) -> bool:
+        """Tell whether another worker has so few connections that it had better take the next."""
+        assert self.gate is not None
+        others = self._ledger.others(self.gate.worker.meters.seats.at)
+        return bool(others) and self.gate.census.connections >= min(others) + _MORE
 
     async def aclose(self) -> None:
         """End everything; idempotent."""

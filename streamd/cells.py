@@ -78,6 +78,11 @@ class Counter:
         self._cells = cells
         self._at = at
 
+    @property
+    def at(self) -> int:
+        """Which cell of the row it is."""
+        return self._at
+
     def add(self, number: float = 1) -> None:
         """Count so many more."""
         self._cells[self._at] += number

@@ -44,6 +44,9 @@ class Ledger(Protocol):
     def read(self) -> list[Row]:
         """Return all rows that were ever taken."""
 
+    def others(self, at: int) -> list[float]:
+        """Return what a cell is in the rows of the other workers that are alive."""
+
 
 class OwnLedger:
     """The one row of a server that is a single process."""
@@ -58,6 +61,10 @@ class OwnLedger:
     def read(self) -> list[Row]:
         """Return the row."""
         return [Row(self._cells.tolist(), alive=True)]
+
+    def others(self, at: int) -> list[float]:
+        """Return nothing: it is alone."""
+        return []
 
 
 class SharedLedger:
@@ -88,6 +95,14 @@ class SharedLedger:
     def read(self) -> list[Row]:
         """Return all rows that were ever taken."""
         return [Row(row.tolist(), self._is_alive(number)) for number, row in self._taken()]
+
+    def others(self, at: int) -> list[float]:
+        """Return what a cell is in the rows of the other workers that are alive."""
+        return [
+            row[at]
+            for number, row in self._taken()
+            if number != self._mine and self._is_alive(number)
+        ]
 
     def _row(self, number: int) -> Cells:
         return self._memory[number * _ROW : (number + 1) * _ROW].cast("d")

@@ -39,6 +39,9 @@ class Meters(Layout):
 
     def _count_peers(self) -> None:
         self.connections = self._gauge("connections", "WebSockets that are open.")
+        self.seats = self._gauge(
+            "seats", "Connections of any kind that are let in: what the limit `connections` is for."
+        )
         self.connects = self._counter("connects", "WebSockets that were opened.")
         self.disconnects = self._counters(
             "disconnects", "WebSockets that have ended, by their close code.", "code", _CLOSE_CODES

@@ -22,25 +22,15 @@ from streamd.application import Application
 from streamd.errors import StartupError
 from streamd.logs import set_up_logs
 from streamd.systemd import Systemd
+from streamd.transports.acceptor import Acceptor
 from streamd.transports.http_protocol import HttpProtocol
 from streamd.transports.tls_protocol import TlsProtocol
 from streamd.transports.websocket import WebSocket
 
-__all__ = ["BACKLOG", "Server", "ServerConfig", "Supervisor", "leave_if_worker", "restored_signals"]
+__all__ = ["Server", "ServerConfig", "Supervisor", "leave_if_worker", "restored_signals"]
 
 logger = logging.getLogger("streamd.process")
 
-BACKLOG = 65_535
-"""Connections that wait to be accepted: as many as the system allows, which cuts this to its own bound.
-
-Of 9,000 who came back at once, thousands found a shorter line full, and some were reset.
-"""
-_AT_ONCE = 16
-"""Connections that asyncio accepts before it does anything else; it takes for that the length of the line.
-
-So few that those who are turned away have gone before files are lacking: asyncio would try on as many
-times as the line is long, log each, and be deaf for minutes. With uvloop such connections are dropped.
-"""
 _START = 60.0
 """Seconds that a worker process may take until it gives a sign of life: where there are more of them than
 processors, each has to wait for the others.
@@ -48,8 +38,38 @@ processors, each has to wait for the others.
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server, which tells when it has started, and stops at once when it is told to.
+class _Accepting(uvicorn.Server):
+    """uvicorn's server, for which connections are accepted as they should be."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._acceptors: list[Acceptor] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and accept who comes to the sockets."""
+        await super().startup(sockets=[])
+        application: Application = self.config.loaded_app
+        if application.gate is not None:
+            application.gate.attach(self.server_state)
+        self._acceptors = [
+            Acceptor(each, self._make_protocol, application.gives_way) for each in sockets or ()
+        ]
+        for acceptor in self._acceptors:
+            acceptor.open()
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return protocol(self.config, self.server_state, self.lifespan.state)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nobody any more, and let those go who are there."""
+        for acceptor in self._acceptors:
+            await acceptor.aclose()
+        await super().shutdown(sockets)
+
+
+class Server(_Accepting):
+    """The server of a process, which tells when it has started, and stops at once when it is told to.
 
     With a `systemd` it is the service itself: that is told of its life, and its signals are taken.
     """
@@ -67,10 +87,6 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         except SystemExit as exc:
             raise application.failure or StartupError("the server could not start") from exc
-        for listener in sockets or ():
-            listener.listen(BACKLOG)
-        if application.gate is not None:
-            application.gate.attach(self.server_state)
         if self.on_started is not None:
             self.on_started()
 
@@ -131,8 +147,6 @@ class ServerConfig(uvicorn.Config):
             server_header=False,
             proxy_headers=False,
             workers=application.settings.workers,
-            # uvicorn's own server, which worker processes run, leaves the line as short as it is told.
-            backlog=_AT_ONCE if application.settings.workers == 1 else BACKLOG,
             timeout_keep_alive=math.ceil(limits.header_deadline),
             # A backstop: the gate ends everything when its time is over.
             timeout_graceful_shutdown=math.ceil(limits.drain) + 1,
@@ -144,6 +158,13 @@ class ServerConfig(uvicorn.Config):
 
 class _Worker(Process):
     """uvicorn's worker process, which does not count as one that hangs while it only begins."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """What the process runs; it is made there."""
+        if self._server is None:
+            self._server = _Accepting(self.config)
+        return self._server
 
     def start(self) -> None:
         """Start it, and ask for its first sign of life."""

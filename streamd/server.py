@@ -19,7 +19,6 @@ from streamd.ledger import OwnLedger, SharedLedger
 from streamd.logs import set_up_logs
 from streamd.options import Options
 from streamd.process import (
-    BACKLOG,
     Server,
     ServerConfig,
     Supervisor,
@@ -28,6 +27,7 @@ from streamd.process import (
 )
 from streamd.systemd import Systemd
 from streamd.transports import kernel
+from streamd.transports.acceptor import BACKLOG
 
 __all__ = ["RunningServer", "log_start", "run_server", "serve", "serve_settings"]
 

@@ -130,3 +130,17 @@ def test_more_workers_than_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         start()
         with pytest.raises(StartupError, match="more than 1 worker processes"):
             ledger.take()
+
+
+def test_what_the_others_have_that_are_alive() -> None:
+    ledger = SharedLedger()
+    ledger.take()[0] = 7
+    assert ledger.others(0) == []
+    with workers(ledger) as start:
+        one, two = start(), start()
+        one.count(3)
+        two.count(5)
+        assert ledger.others(0) == [3, 5]
+        one.kill()
+        assert ledger.others(0) == [5]
+    assert OwnLedger().others(0) == []

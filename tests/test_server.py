@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 
 from streamd.address import Address
+from streamd.application import Application
+from streamd.config import load_settings
 from streamd.errors import StartupError
+from streamd.ledger import SharedLedger
 from streamd.server import RunningServer, run_server
 from tests.harness import (
     CLOSE,
@@ -34,6 +37,7 @@ from tests.harness import (
 )
 from tests.promises.serving import workers_of
 from tests.services import RedisServer
+from tests.test_ledger import workers as ledger_workers
 
 ABSENT_REDIS = "redis://:secret@127.0.0.1:1/0"
 
@@ -510,6 +514,17 @@ async def test_port_in_use_by_another_process(
 # Worker processes.
 
 
+async def until_ready(address: Address, workers: int) -> None:
+    """Wait until so many workers serve."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            async with Peer.connect(address) as peer:
+                await peer.send(get("/metrics"))
+                if f"streamd_ready_workers {workers}.0" in (await peer.response()).body.decode():
+                    return
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.redis
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
 async def test_workers_serve_one_stream_and_end_in_order(
@@ -548,6 +563,53 @@ async def test_many_may_wait_to_be_accepted_by_workers(serve: Serve, tmp_path: P
     finally:
         for pid in reversed(pids):
             os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
+async def test_a_worker_with_more_connections_gives_way_and_still_serves(
+    serve: Serve, tmp_path: Path
+) -> None:
+    process = await serve("--workers", "2", "--store", f"sqlite:///{tmp_path}/streamd.db")
+    stopped = [process.process.pid]
+
+    async def comes(stack: contextlib.AsyncExitStack) -> float:
+        """Open a connection for as long as the stack lasts; return the seconds that it took."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        assert await (await stack.enter_async_context(websocket(process.address))).call("ping")
+        return clock() - begun
+
+    async with contextlib.AsyncExitStack() as stack:
+        await until_ready(process.address, 2)
+        stopped.append(workers_of(process.process.pid)[0])
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(16):
+                await comes(stack)
+            # The other, who has fewer, had its time for each of them.
+            assert min([await comes(stack) for _ in range(10)]) >= 0.01
+        finally:
+            for pid in reversed(stopped):
+                os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_worker_gives_way_to_one_with_fewer_connections() -> None:
+    ledger = SharedLedger()
+    application = Application(load_settings(store="memory:"), ledger=ledger)
+    await application.open()
+    assert application.gate is not None
+    enter = application.gate.census.enter
+    with ledger_workers(ledger) as start:
+        other = start()
+        for _ in range(15):
+            assert enter("1.2.3.4") is None
+            assert not application.gives_way()
+        assert enter("1.2.3.4") is None
+        assert application.gives_way()
+        other.kill()
+        assert not application.gives_way()
+    await application.aclose()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")

@@ -7,6 +7,7 @@ with the handshake, or with a request. Of everybody who was here lately as much 
 import math
 from collections import Counter, OrderedDict
 
+from streamd.cells import Gauge
 from streamd.limits import Limits
 from streamd.rates import Pace, Rate, Rates
 from streamd.transports.door import Refusal
@@ -43,14 +44,15 @@ class _Visitor:
 class Census:
     """Count connections, and say who is not let in."""
 
-    def __init__(self, limits: Limits, proxies: Proxies, pace: Pace) -> None:
-        """Begin with nobody."""
+    def __init__(self, limits: Limits, proxies: Proxies, pace: Pace, seats: Gauge) -> None:
+        """Begin with nobody; how many are let in is told to `seats`, too."""
         self._limits = limits
         self._proxies = proxies
         self._pace = pace
         per_second = limits.connects_per_second
         self._connects = None if per_second is None else Rate(per_second, limits.burst)
         self._heeds_addresses = per_second is not None or limits.address_connections is not None
+        self._seats = seats
         self._has_rates = pace.begin() is not None
         self._present: Counter[str] = Counter()
         self._visitors: OrderedDict[str, _Visitor] = OrderedDict()
@@ -67,17 +69,21 @@ class Census:
             return _FULL
         refusal = self.claim(address)
         if refusal is None:
-            self.connections += 1
+            self._count(1)
         return refusal
 
     def leave(self, address: str) -> None:
         """Forget a connection, and that it was the address's which claimed it."""
-        self.connections -= 1
+        self._count(-1)
         if self._heeds(address):
             place = neighbourhood(address)
             self._present[place] -= 1
             if not self._present[place]:
                 del self._present[place]
+
+    def _count(self, more: int) -> None:
+        self.connections += more
+        self._seats.set(self.connections)
 
     def claim(self, address: str) -> Refusal | None:
         """Count a connection for an address, or say why it may have no more; a proxy's is nobody's yet."""

@@ -69,7 +69,7 @@ class Gate:
         self.extensions: list[ServerExtensionFactory] = [Deflate()] if compression else []
         """What may be negotiated with a WebSocket."""
         self.limits: Limits = worker.stream.limits
-        self.census = Census(self.limits, self.proxies, worker.pace)
+        self.census = Census(self.limits, self.proxies, worker.pace, worker.meters.seats)
         self.guard = worker.guard
         self.turns = worker.turns
         self.journal = Journal(worker.meters)

@@ -79,7 +79,6 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether what comes is no longer read as HTTP."""
 
     def _enter(self, server_state: ServerState) -> Seat:
-        self._gate.attach(server_state)
         return Seat(self._gate)
 
     # Coming and going.

@@ -66,7 +66,6 @@ class WebSocket(asyncio.Protocol):
     ) -> None:
         """Take what uvicorn gives; the gate is in the state that the application's lifespan made."""
         gate: Gate = app_state["gate"]
-        gate.attach(server_state)
         self._gate = gate
         self._parser: Protocol = ServerProtocol(
             extensions=gate.extensions,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streamd.limits import Limits
+from streamd.meters import Meters
 from streamd.rates import Pace
 from streamd.server import RunningServer
 from streamd.transports import census as module
@@ -15,13 +16,14 @@ from streamd.transports import seat
 from streamd.transports.census import Census
 from streamd.transports.proxies import Proxies
 from tests.harness import Peer, call, get, post, running, until, upgrade, websocket
+from tests.test_metrics import counted
 
 PROXY = "10.0.0.1"
 
 
-def make(**limits: Any) -> Census:
-    made = Limits(**limits)
-    return Census(made, Proxies(["10.0.0.0/8"]), Pace(made, lambda: 77.0))
+def make(meters: Meters | None = None, **limits: Any) -> Census:
+    made, seats = Limits(**limits), (meters or Meters()).seats
+    return Census(made, Proxies(["10.0.0.0/8"]), Pace(made, lambda: 77.0), seats)
 
 
 def status(refusal: Any) -> int:
@@ -32,9 +34,12 @@ def status(refusal: Any) -> int:
 
 
 def test_connections_in_all() -> None:
-    census = make(connections=2)
+    meters = Meters()
+    census = make(meters, connections=2)
     assert [status(census.enter(f"192.0.2.{n}")) for n in range(3)] == [200, 200, 503]
+    assert counted(meters)["streamd_seats"] == 2
     census.leave("192.0.2.0")
+    assert counted(meters)["streamd_seats"] == 1
     assert [status(census.enter("192.0.2.9")) for _ in range(2)] == [200, 503]
 
 
@@ -64,7 +69,7 @@ def test_a_proxy_is_nobodys_address_and_those_behind_it_are_counted_one_by_one()
 def test_connects_that_come_too_fast() -> None:
     now = 77.0
     limits = Limits(connects_per_second=0.5, burst=6)
-    census = Census(limits, Proxies(), Pace(limits, lambda: now))
+    census = Census(limits, Proxies(), Pace(limits, lambda: now), Meters().seats)
     assert [status(census.enter("192.0.2.1")) for _ in range(4)] == [200, 200, 200, 429]
     refusal = census.enter("192.0.2.1")
     assert refusal is not None
