@@ -57,9 +57,9 @@ class _Accepting(uvicorn.Server):
         for acceptor in self._acceptors:
             acceptor.open()
 
-    def _make_protocol(self) -> asyncio.Protocol:
+    def _make_protocol(self, address: str) -> asyncio.Protocol:
         protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
-        return protocol(self.config, self.server_state, self.lifespan.state)
+        return protocol(self.config, self.server_state, self.lifespan.state, address=address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nobody any more, and let those go who are there."""

@@ -11,6 +11,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from typing import NamedTuple
 
 __all__ = ["BACKLOG", "Acceptor"]
 
@@ -33,16 +34,22 @@ _AGAIN = 1.0
 _LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
+class _Comer(NamedTuple):
+    connection: socket.socket
+    address: str
+    """The system forgets it when the peer has gone."""
+
+
 class Acceptor:
     """Accept who comes to a listener, until closed."""
 
     def __init__(
         self,
         listener: socket.socket,
-        make_protocol: Callable[[], asyncio.Protocol],
+        make_protocol: Callable[[str], asyncio.Protocol],
         gives_way: Callable[[], bool],
     ) -> None:
-        """Prepare; `gives_way` tells whether somebody else had better take who comes."""
+        """Prepare; `make_protocol` is told who comes, `gives_way` tells whether somebody else had better take them."""
         self._listener = listener
         self._make_protocol = make_protocol
         self._gives_way = gives_way
@@ -83,30 +90,32 @@ class Acceptor:
         finally:
             loop.remove_reader(self._listener)
 
-    def _accept(self) -> list[socket.socket]:
+    def _accept(self) -> list[_Comer]:
         """Return those who are there, or as many as may be; raise OSError if there is no room for even one."""
-        taken: list[socket.socket] = []
+        taken: list[_Comer] = []
         while len(taken) < _AT_ONCE:
             try:
-                connection, _ = self._listener.accept()
+                connection, (address, *_) = self._listener.accept()
             except OSError as exc:
                 # Mostly that nobody is there. What else accept(2) tells is the peer's, or will be told again.
                 if exc.errno in _LACKING and not taken:
                     raise
                 break
-            taken.append(connection)
+            taken.append(_Comer(connection, address))
         return taken
 
-    async def _connect(self, taken: list[socket.socket]) -> None:
+    async def _connect(self, taken: list[_Comer]) -> None:
         """Give each its protocol; until that is done nobody knows how many there are."""
         if taken:
             # Who is let in stays when this is cancelled.
             await asyncio.wait([asyncio.create_task(self._open(each)) for each in taken])
 
-    async def _open(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+    async def _open(self, comer: _Comer) -> None:
+        loop, connection = asyncio.get_running_loop(), comer.connection
         connection.setblocking(False)
         try:
-            await loop.connect_accepted_socket(self._make_protocol, connection)
+            await loop.connect_accepted_socket(
+                lambda: self._make_protocol(comer.address), connection
+            )
         except OSError:  # It has gone already.
             connection.close()

@@ -18,7 +18,7 @@ __all__ = ["AdminPort"]
 class _AdminProtocol(HttpProtocol):
     """HTTP with the same bounds; its peers are none of those that a drain waits for."""
 
-    def _enter(self, server_state: ServerState) -> Seat:
+    def _enter(self) -> Seat:
         """Stay out of the gate's set of connections, and of the count of all."""
         return NoSeat(self._gate)
 

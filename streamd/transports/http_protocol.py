@@ -6,6 +6,7 @@ are read ahead (pipelining), a peer that does not take its answer, and what foll
 
 import asyncio
 import http
+from functools import partial
 from typing import Any
 
 import httptools
@@ -57,12 +58,16 @@ class HttpProtocol(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        address: str = "",
     ) -> None:
-        """Take what uvicorn gives; the gate is in the state that the application's lifespan made."""
+        """Take what uvicorn gives, and the address of the peer; the gate is in the state that the application's lifespan made."""
         super().__init__(config, server_state, app_state, _loop)
         self.access_log = False
         self._gate: Gate = app_state["gate"]
-        self._seat = self._enter(server_state)
+        self.address = address
+        """Where it comes from: a proxy, if it comes by one. The transport of one that has gone does not know."""
+        self._seat = self._enter()
         self._in_hand: RequestResponseCycle | None = None
         """The request that the application answers; `cycle` is the newest, which may wait for it."""
         self._deadline: asyncio.TimerHandle | None = None
@@ -78,7 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusing = False
         """Whether what comes is no longer read as HTTP."""
 
-    def _enter(self, server_state: ServerState) -> Seat:
+    def _enter(self) -> Seat:
         return Seat(self._gate)
 
     # Coming and going.
@@ -93,7 +98,8 @@ class HttpProtocol(HttpToolsProtocol):
 
         With TLS that comes before the handshake, and before the transport that `connection_made` gets.
         """
-        return self._seat.take(address_of(transport))
+        self.address = self.address or address_of(transport)
+        return self._seat.take(self.address)
 
     def leave(self) -> None:
         """Give the seat back; idempotent."""
@@ -228,6 +234,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._close_when_answered()
             return b""
         self._end_request()
+        make: Any = self.ws_protocol_class
+        self.ws_protocol_class = partial(make, address=self.address)  # type: ignore[assignment]  # uvicorn only calls it
         self.handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # it would keep us alive until the next garbage collection
         self._refusing = True
@@ -344,7 +352,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._refusing = True
         if self.transport.is_closing():
             return
-        self._gate.journal.refused(refusal.reason, address_of(self.transport))
+        self._gate.journal.refused(refusal.reason, self.address)
         if self._is_answering():
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -362,11 +370,6 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     # What the wheel asks.
-
-    @property
-    def address(self) -> str:
-        """Where it comes from: a proxy, if it comes by one."""
-        return address_of(self.transport)
 
     def unsent(self) -> int:
         """Return the bytes that the peer has not taken."""

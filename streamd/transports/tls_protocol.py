@@ -15,7 +15,6 @@ from uvicorn.server import ServerState
 from streamd.transports.hello import hear
 from streamd.transports.http_protocol import HttpProtocol
 from streamd.transports.journal import Journal
-from streamd.transports.proxies import address_of
 from streamd.transports.tls import Certificate
 from streamd.turns import Line, Turns
 
@@ -34,9 +33,11 @@ class TlsProtocol(asyncio.Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        address: str = "",
     ) -> None:
         """Take what uvicorn gives; gate and certificate are in the state that the application's lifespan made."""
-        self._http = HttpProtocol(config, server_state, app_state, _loop)
+        self._http = HttpProtocol(config, server_state, app_state, _loop, address=address)
         self._certificate: Certificate = app_state["certificate"]
         self._journal: Journal = app_state["gate"].journal
         self._turns: Turns = app_state["gate"].turns
@@ -50,7 +51,7 @@ class TlsProtocol(asyncio.Protocol):
         try:
             if self._http.arrive(transport):
                 handed = os.dup(transport.get_extra_info("socket").fileno())
-                shaking = self._shake_hands(handed, address_of(transport))
+                shaking = self._shake_hands(handed)
                 self._task = asyncio.create_task(shaking, name="TLS handshake")
                 self._connections.add(self)
         except OSError:
@@ -58,7 +59,7 @@ class TlsProtocol(asyncio.Protocol):
         # The loop does it with a socket. `start_tls`, with a transport, comes too late: uvloop may have read.
         transport.abort()
 
-    async def _shake_hands(self, handed: int, address: str) -> None:
+    async def _shake_hands(self, handed: int) -> None:
         seconds = self._http.header_deadline
         sock = socket.socket(fileno=handed)
         try:
@@ -73,7 +74,7 @@ class TlsProtocol(asyncio.Protocol):
             )
         except OSError:
             # It spoke no TLS that will do, took too long, or went: some who do not trust us only do that.
-            self._journal.refused("tls", address)
+            self._journal.refused("tls", self._http.address)
         finally:
             self._connections.discard(self)
             if self._http.transport is None:

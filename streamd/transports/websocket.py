@@ -24,7 +24,6 @@ from streamd.transports.frames import frame_for
 from streamd.transports.gate import Gate
 from streamd.transports.handshake import BAD_REQUEST, shake_hands
 from streamd.transports.journal import Totals
-from streamd.transports.proxies import address_of
 from streamd.turns import Line
 
 __all__ = ["SLOWEST", "WebSocket"]
@@ -63,8 +62,10 @@ class WebSocket(asyncio.Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        address: str = "",
     ) -> None:
-        """Take what uvicorn gives; the gate is in the state that the application's lifespan made."""
+        """Take what uvicorn gives, and the address that the connection came from; the gate is in the state that the application's lifespan made."""
         gate: Gate = app_state["gate"]
         self._gate = gate
         self._parser: Protocol = ServerProtocol(
@@ -88,14 +89,13 @@ class WebSocket(asyncio.Protocol):
         self.pinged = 0
         self.lagging = False
         self.slot = 0
-        self._address = ""
+        self._address = address
 
     # What the event loop tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection over."""
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's is none
-        self._address = address_of(transport)
         high = self._gate.limits.outbox_bytes // 2
         transport.set_write_buffer_limits(high=high, low=high // 4)
         self._gate.keepalive.add(self)

@@ -23,7 +23,11 @@ class Taker(asyncio.Protocol):
         self.transports: list[asyncio.BaseTransport] = []
         self.names: list[object] = []
         self.refuses: Callable[[], bool] = lambda: False
-        self.acceptor = Acceptor(listener, lambda: self, lambda: self.refuses())
+        self.acceptor = Acceptor(listener, self.meet, lambda: self.refuses())
+
+    def meet(self, address: str) -> "Taker":
+        assert address == "127.0.0.1"
+        return self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transports.append(transport)

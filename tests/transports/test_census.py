@@ -253,3 +253,17 @@ async def refused_post(server: RunningServer, number: int) -> None:
         assert int(response.headers["retry-after"]) > 0
         error = response.json["error"]
         assert (error["code"], error["data"]["limit"]) == (-32005, "refusals")
+
+
+async def test_who_goes_as_soon_as_a_websocket_is_asked_for_is_not_counted_any_more() -> None:
+    async with running(address_connections=1) as server:
+        gate = server.application.gate
+        assert gate is not None
+        async with Peer.connect(server) as peer:
+            await until(lambda: gate.census.connections)
+            # Both are there before the server looks: it reads what was said, of somebody who is nowhere.
+            await peer.send(upgrade())
+            peer.reset()
+            await until(lambda: not gate.census.connections)
+        async with websocket(server) as again:
+            assert await again.call("ping") == "pong"
