@@ -37,6 +37,7 @@ PAIRS = ("RS256", "ES256", "EdDSA")
 CLAIM = "streamd"
 """The claim that has the grants."""
 
+_NO_TOKEN = "this is no token: it must be a signed JWT without extensions (crit)"
 _SYMMETRIC = "HS256"
 _SECRET_BYTES = 32
 _MOST_KEYS = 8
@@ -121,9 +122,9 @@ class Verifier:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError:
-            raise Unauthorized("this is no token: it must be a signed JWT") from None
-        if "crit" in header:
-            raise Unauthorized("the token has extensions (crit), which are not understood here")
+            raise Unauthorized(_NO_TOKEN) from None
+        if "crit" in header:  # Of those that the library understands.
+            raise Unauthorized(_NO_TOKEN)
         algorithm = header.get("alg")
         if algorithm not in rules.algorithms:
             raise Unauthorized(f"a token must be signed by {' or '.join(rules.algorithms)}")
@@ -188,7 +189,7 @@ def _refusal(error: Exception) -> Unauthorized:
         case jwt.exceptions.InvalidSubjectError():
             sentence = "the token's subject (sub) must be a text"
         case _:
-            sentence = "this is no token: it must be a signed JWT"
+            sentence = _NO_TOKEN
     return Unauthorized(sentence)
 
 

@@ -231,7 +231,7 @@ async def test_a_connection_that_goes_while_its_token_is_judged_leaves_nothing(l
 
 # Refused.
 
-NO_TOKEN = "this is no token: it must be a signed JWT"
+NO_TOKEN = "this is no token: it must be a signed JWT without extensions (crit)"
 NO_BEARER = "Authorization must be there once, as Bearer and a token"
 
 

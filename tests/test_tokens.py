@@ -189,6 +189,12 @@ async def test_headers_that_say_what_we_do_not_do(header: Any) -> None:
     await refused(written(header, GOOD), verifier())
 
 
+@pytest.mark.parametrize("names", [["exp"], ["b64"], []])
+async def test_a_token_with_extensions_is_told_of_them(names: list[str]) -> None:
+    header = {"alg": "HS256", "crit": names, "exp": 1, "b64": True}
+    assert "crit" in (await refused(written(header, GOOD), verifier())).message
+
+
 async def test_unsigned_tokens() -> None:
     body = written({"alg": "none"}, GOOD).rpartition(".")[0]
     for made in (f"{body}.", body, jwt.encode(GOOD, "", "none")):

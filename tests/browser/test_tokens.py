@@ -69,7 +69,7 @@ async def test_it_asks_until_it_gets_a_token_that_is_taken(closed, writer, visit
     dashboard, form = Dashboard(page), Form(page)
     for given, answer in (
         (None, "This server asks for a token."),
-        ("x", "this is no token: it must be a signed JWT"),
+        ("x", "this is no token: it must be a signed JWT without extensions (crit)"),
         (
             token(ALL, key="k" * 32),
             "the token's signature is wrong: it is of another key, or was changed",

@@ -217,4 +217,7 @@ async def test_bytes_that_are_no_text_are_no_token(url):
     command = await Command.start("token", "explain", url=url)
     result = await command.end(stdin=b"\xff\xfe\x00")
     assert result.code == 1
-    assert result.err == "streamd: this is no token: it must be a signed JWT\n"
+    assert (
+        result.err
+        == "streamd: this is no token: it must be a signed JWT without extensions (crit)\n"
+    )
