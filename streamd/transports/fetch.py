@@ -39,6 +39,17 @@ class _Response:
         self._most = most
         self.body = bytearray()
         self.complete = False
+        self.open_ended = False
+        """Whether the end of the connection is that of the body, as nothing told its length (RFC 9112, section 6.3)."""
+        self._framed = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take note that the length is told; httptools calls this."""
+        self._framed |= name.lower() in (b"content-length", b"transfer-encoding")
+
+    def on_headers_complete(self) -> None:
+        """Take note that the body begins; httptools calls this."""
+        self.open_ended = not self._framed
 
     def on_body(self, piece: bytes) -> None:
         """Keep a piece; httptools calls this."""
@@ -93,6 +104,8 @@ async def _read(reader: asyncio.StreamReader, most: int) -> bytes:
     size = 0
     while not response.complete:
         piece = await reader.read(_PIECE)
+        if not piece and response.open_ended:
+            break
         size += len(piece)
         if not piece or size > most + _PIECE:
             raise ConnectionError("the answer is not complete, or too long")

@@ -24,6 +24,13 @@ async def test_a_document_is_fetched() -> None:
         assert server.requests[1].startswith(b"GET / HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_it_may_end_with_the_connection(version: bytes) -> None:
+    async with issuer() as server:
+        server.raw = b"HTTP/%b 200 OK\r\nContent-Type: application/json\r\n\r\n{}" % version
+        assert await fetch(server.url) == b"{}"
+
+
 async def test_it_may_come_in_chunks() -> None:
     async with issuer() as server:
         server.raw = (
