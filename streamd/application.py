@@ -151,8 +151,8 @@ class Application:
     def gives_way(self) -> bool:
         """Tell whether another worker has so few connections that it had better take the next."""
         assert self.gate is not None
-        others = self._ledger.others(self.gate.worker.meters.seats.at)
-        return bool(others) and self.gate.census.connections >= min(others) + _MORE
+        most = self.gate.census.connections - _MORE
+        return most >= 0 and self._ledger.others_have(self.gate.worker.meters.seats.at, most)
 
     async def aclose(self) -> None:
         """End everything; idempotent."""

@@ -44,8 +44,8 @@ class Ledger(Protocol):
     def read(self) -> list[Row]:
         """Return all rows that were ever taken."""
 
-    def others(self, at: int) -> list[float]:
-        """Return what a cell is in the rows of the other workers that are alive."""
+    def others_have(self, at: int, most: float) -> bool:
+        """Tell whether another worker that is alive has at most so much in a cell."""
 
 
 class OwnLedger:
@@ -62,9 +62,9 @@ class OwnLedger:
         """Return the row."""
         return [Row(self._cells.tolist(), alive=True)]
 
-    def others(self, at: int) -> list[float]:
-        """Return nothing: it is alone."""
-        return []
+    def others_have(self, at: int, most: float) -> bool:
+        """Tell that there is no other."""
+        return False
 
 
 class SharedLedger:
@@ -96,13 +96,12 @@ class SharedLedger:
         """Return all rows that were ever taken."""
         return [Row(row.tolist(), self._is_alive(number)) for number, row in self._taken()]
 
-    def others(self, at: int) -> list[float]:
-        """Return what a cell is in the rows of the other workers that are alive."""
-        return [
-            row[at]
+    def others_have(self, at: int, most: float) -> bool:
+        """Tell whether another worker that is alive has at most so much in a cell."""
+        return any(
+            row[at] <= most and number != self._mine and self._is_alive(number)
             for number, row in self._taken()
-            if number != self._mine and self._is_alive(number)
-        ]
+        )
 
     def _row(self, number: int) -> Cells:
         return self._memory[number * _ROW : (number + 1) * _ROW].cast("d")

@@ -135,12 +135,12 @@ def test_more_workers_than_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_the_others_have_that_are_alive() -> None:
     ledger = SharedLedger()
     ledger.take()[0] = 7
-    assert ledger.others(0) == []
+    assert not ledger.others_have(0, 7)
     with workers(ledger) as start:
         one, two = start(), start()
         one.count(3)
         two.count(5)
-        assert ledger.others(0) == [3, 5]
+        assert [ledger.others_have(0, most) for most in (2, 3, 4)] == [False, True, True]
         one.kill()
-        assert ledger.others(0) == [5]
-    assert OwnLedger().others(0) == []
+        assert [ledger.others_have(0, most) for most in (4, 5)] == [False, True]
+    assert not OwnLedger().others_have(0, 7)
