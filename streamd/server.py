@@ -131,7 +131,12 @@ def _affordable(settings: Settings) -> Settings:
     wanted, most = settings.limits.connections, max(files - _OTHER_FILES, 0)
     if wanted <= most:
         return settings
-    if "connections" in settings.model_fields_set or not most:
+    if not most:
+        raise StartupError(
+            f"{files} files may be open, and {_OTHER_FILES} are for other things than connections: "
+            "allow more (ulimit -n, LimitNOFILE)"
+        )
+    if "connections" in settings.model_fields_set:
         raise StartupError(
             f"connections can't be {wanted}: {files} files may be open, and {_OTHER_FILES} of them "
             "are for other things; allow more (ulimit -n, LimitNOFILE) or lower it"

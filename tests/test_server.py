@@ -389,6 +389,17 @@ def test_connections_that_can_not_be_had_keep_it_from_starting() -> None:
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize("files", [100, 200])
+def test_where_no_connection_can_be_had_only_more_files_help(files: int) -> None:
+    with limited(files) as process:
+        said, errors = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, said) == (1, "")
+    assert errors == (
+        f"streamd: {files} files may be open, and 200 are for other things than connections: "
+        "allow more (ulimit -n, LimitNOFILE)\n"
+    )
+
+
 @pytest.mark.parametrize("options", [(), ("--connections", "100")])
 async def test_where_few_files_may_be_open_connections_are_few(options: tuple[str, ...]) -> None:
     with limited(300, *options) as process:

@@ -379,7 +379,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Return a number that grows whenever the peer takes a byte."""
         return kernel.taken(self.transport)
 
-    def cut(self) -> None:
+    def cut(self, why: str) -> None:
         """End it: the peer does not take its answer."""
         self.transport.abort()
 

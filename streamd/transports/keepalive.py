@@ -48,7 +48,7 @@ class Lingering(Protocol):
     def taken(self) -> int:
         """Return a number that grows whenever it takes a byte."""
 
-    def cut(self) -> None:
+    def cut(self, why: str) -> None:
         """End it: it is not alive."""
 
     def abort(self) -> None:
@@ -214,7 +214,7 @@ class Keepalive(Generic[P]):
             self.watch(peer)
         else:
             self.forget(peer)
-            peer.cut()
+            peer.cut("no answer to a ping")
 
     def _look(self, peer: Lingering, backlog: _Backlog) -> None:
         taken = peer.taken()
@@ -230,7 +230,7 @@ class Keepalive(Generic[P]):
             self._drop(peer)
         elif self.now - max(backlog.since, peer.heard) >= self._write_deadline:
             self.forget(peer)
-            peer.cut()
+            peer.cut("nothing was taken within write_deadline")
 
     def _drop(self, peer: Lingering) -> None:
         backlog = self._backlogs.pop(peer, None)

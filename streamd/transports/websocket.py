@@ -357,7 +357,7 @@ class WebSocket(asyncio.Protocol):
     def ping(self) -> None:
         """Send a ping, unless it would only wait behind a backlog; end who holds half a message for too long."""
         if self._drags():
-            self.close(Closing.TOO_SLOW, "too slow")
+            self.close(Closing.TOO_SLOW, "a message was begun and did not end in time")
         elif self._session is not None and not self._transport.get_write_buffer_size():
             self._transport.write(_PING)
 
@@ -380,10 +380,10 @@ class WebSocket(asyncio.Protocol):
         """Return a number that grows whenever the peer takes a byte."""
         return kernel.taken(self._transport)
 
-    def cut(self) -> None:
+    def cut(self, why: str) -> None:
         """End it: the peer is not alive. What it has not taken, it will not take."""
         behind = self._transport.get_write_buffer_size() > 0
-        self.close(Closing.TOO_SLOW, "too slow")
+        self.close(Closing.TOO_SLOW, why)
         if behind:
             self.abort()
 

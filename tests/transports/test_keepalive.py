@@ -23,6 +23,7 @@ class Connection:
         self.acked = 0
         self.pings: list[int] = []
         self.ended: list[str] = []
+        self.why = ""
         self.wheel: Keepalive[Connection] = Keepalive(limits)
         self.wheel.add(self)
 
@@ -35,8 +36,9 @@ class Connection:
     def ping(self) -> None:
         self.pings.append(self.wheel.now)
 
-    def cut(self) -> None:
+    def cut(self, why: str) -> None:
         self.ended.append("cut")
+        self.why = why
         self.wheel.remove(self)
 
     def abort(self) -> None:
@@ -79,6 +81,7 @@ def test_silence_is_cut_8_seconds_after_the_ping(connection: Connection) -> None
     assert not connection.ended
     connection.turn(1)
     assert connection.ended == ["cut"]
+    assert connection.why == "no answer to a ping"
     assert not len(connection.wheel)
 
 
@@ -128,6 +131,7 @@ def test_with_a_backlog_only_the_write_deadline_counts(connection: Connection) -
     assert not connection.ended
     connection.turn(1)
     assert connection.ended == ["cut"]
+    assert connection.why == "nothing was taken within write_deadline"
 
 
 def test_a_backlog_since_the_ping_counts_too(connection: Connection) -> None:
@@ -234,7 +238,7 @@ class Lingerer(Connection):
         self.wheel = Keepalive(limits)
         self.wheel.add(self)
 
-    def cut(self) -> None:
+    def cut(self, why: str) -> None:
         self.ended.append("cut")
         self.wheel.part(self)
 
