@@ -1,5 +1,6 @@
 """Running scripts on the stream: repeated until the deadline, with the log taken over where need be."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
@@ -10,11 +11,13 @@ from streamd.event import Keys
 from streamd.log import LogState
 from streamd.stores.base import Stream
 from streamd.stores.failure import persist
-from streamd.stores.redis.link import Argument, Link
+from streamd.stores.redis.link import FOREIGN, Argument, Link
 from streamd.stores.redis.replies import read_state
 from streamd.stores.redis.scripts import OPEN, Names, Script
 
 __all__ = ["Access", "Reply"]
+
+logger = logging.getLogger("streamd.stores.redis")
 
 _SCHEMA = "1"
 """The form of the stream's keys in Redis."""
@@ -51,6 +54,8 @@ class Access:
         self._random = random
         self._new_epoch = new_epoch
         self._chain: Chain | None = None
+        self._foreign = False
+        """Whether lists that are none have been told of."""
 
     async def take_over(self, timeout: float) -> LogState:
         """Open the log on the server that is there now; raise Failure."""
@@ -63,6 +68,16 @@ class Access:
         if state.chain != self._chain:
             self._chain = state.chain
         return state
+
+    def note_foreign(self, lists: int) -> None:
+        """Tell, once, of lists of terms that are none, and so lack what was stored."""
+        if lists and not self._foreign:
+            logger.error(
+                "%s: lists of the index are none, and what is inserted is not found by their values; "
+                "remove these keys, then run streamd check --repair",
+                FOREIGN,
+            )
+            self._foreign = True
 
     async def attempt(
         self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], timeout: float

@@ -1,6 +1,7 @@
 #!lua
 -- Store one batch. All is judged before the first write, and nothing after it can fail: memory is
--- asked for before the script starts (no allow-oom), rights when the log is opened.
+-- asked for before the script starts (no allow-oom), rights when the log is opened. Only lists of terms
+-- may be none any more: their places are left out then.
 -- KEYS: meta, log, ids, old ids, batches, old batches, then one per term.
 -- ARGV: the known epoch, the batch, lifetimes of ids and of batches (ms), entries retained (0: all),
 --   the channel, bytes of one message; then, as numbers of four bytes, of each call its number of
@@ -8,6 +9,7 @@
 --   its body ('' where no draft has an id, NUL where this one has none); the texts in a row; of each term
 --   the number of its drafts, and these of all terms in a row, as numbers of four bytes. A few long
 --   arguments cost a fraction of many short ones.
+-- Reply: state, the record (see below), how many of the terms' lists are none.
 
 local state, refusal = read_state('time', 'ids_since', 'batches_since')
 if not state then
@@ -21,7 +23,7 @@ local NO_ID = string.rep('\0', 12)
 
 local function reply(record)
   local result = answer(state)
-  result[5] = record
+  result[5], result[6] = record, num_foreign
   return result
 end
 
@@ -108,6 +110,8 @@ for call = 1, CALLS do
   end
 end
 
+redis.call('ZCARD', KEYS[2]) -- fails if the log is none: the other keys have been read
+
 -- Write. The record is `first time`, and unless each draft is new, a word for each draft or refused call.
 local record = string.format('%d %d', head + 1, now)
 if not plain then
@@ -131,7 +135,7 @@ local function remember(new, old, name, since, lifetime, values)
     end
     redis.call('HSET', KEYS[1], name, now)
   end
-  call_with('HSET', new, values)
+  call_with(redis.call, 'HSET', new, values)
   redis.call('PEXPIRE', new, 2 * lifetime + 60000)
 end
 
@@ -183,7 +187,7 @@ for d = 1, DRAFTS do
   at = at + size
 end
 publish(DRAFTS + 1)
-call_with('ZADD', KEYS[2], fields)
+call_with(redis.call, 'ZADD', KEYS[2], fields)
 
 at = 1
 for key = 7, #KEYS do
@@ -191,7 +195,7 @@ for key = 7, #KEYS do
   if count == 1 then
     local seq = seqs[struct.unpack('>I4', POSTINGS, at)]
     if seq then
-      redis.call('ZADD', KEYS[key], seq, seq)
+      note_post(redis.pcall('ZADD', KEYS[key], seq, seq))
     end
   else
     local posted = {}

@@ -11,9 +11,10 @@ local reply = answer(state)
 local reached, seen, bytes = tonumber(ARGV[2]), {}, 0
 local last = math.min(reached + tonumber(ARGV[3]), state.floor - 1)
 local function note(entry)
+  local count = num_terms(entry)
   local nul = string.find(entry, '\0', 1, true)
-  for _ = 1, tonumber(string.match(entry, '^%d+ %d+ (%d+)')) do
-    local next_nul = string.find(entry, '\0', nul + 1, true)
+  for _ = 1, count do
+    local next_nul = string.find(entry, '\0', nul + 1, true) or damaged()
     local term = string.sub(entry, nul + 1, next_nul - 1)
     nul = next_nul
     if not seen[term] then
@@ -30,7 +31,7 @@ while reached < last and bytes < tonumber(ARGV[4]) do
   local entries = redis.call('ZRANGEBYSCORE', KEYS[2], from, to, 'LIMIT', '0', tostring(CHUNK))
   for _, entry in ipairs(entries) do
     bytes = bytes + #entry
-    reached = tonumber(string.match(entry, '^%d+'))
+    reached = next_place(entry, reached, last)
     note(entry)
   end
   if #entries < CHUNK then

@@ -16,7 +16,7 @@ from streamd.errors import StartupError
 from streamd.stores.failure import Failure
 from streamd.stores.redis.scripts import Script
 
-__all__ = ["Argument", "Link", "read_url"]
+__all__ = ["FOREIGN", "Argument", "Link", "read_url"]
 
 logger = logging.getLogger("streamd.stores.redis")
 
@@ -26,6 +26,7 @@ _CONNECTIONS = 8
 """Calls under way at a time. Redis does one thing at a time; more would only wait there."""
 
 
+FOREIGN = "something else has written into the stream's keys in Redis"
 _PASSING = {
     "LOADING": "Redis is still loading its data",
     "BUSY": "Redis is busy with a script",
@@ -42,6 +43,8 @@ _LASTING = {
     "NOAUTH": "Redis wants a user name and password",
     "WRONGPASS": "Redis refuses our user name or password",
     "NOPERM": "Redis denies our user a command or key that streamd needs",
+    "DAMAGED": FOREIGN,
+    "WRONGTYPE": FOREIGN,
     "BROKEN": "the stream has entries in Redis, but its meta key is gone",
     "MOVED": "the stream lives on another node of the Redis cluster",
     "ASK": "the stream is moving to another node of the Redis cluster",

@@ -25,4 +25,7 @@ for key = 3, #KEYS do
   post(KEYS[key], lacking)
   at = at + 2 + count
 end
+if num_foreign > 0 then
+  return redis.error_reply(DAMAGED)
+end
 return answer(state)

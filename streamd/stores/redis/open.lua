@@ -40,6 +40,9 @@ if not epoch then
   )
   return {ARGV[2], '', 0, 1, ARGV[3]}
 end
+if not (owner and chain and whole(head) and whole(floor) and meta[6] and meta[7]) then
+  return redis.error_reply(DAMAGED)
+end
 if meta[7] ~= ARGV[4] then
   return redis.error_reply('SCHEMA ' .. meta[7])
 end

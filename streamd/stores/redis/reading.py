@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from streamd.filters import Filter
-from streamd.log import Entry, LogState, Page, Run, unpack
+from streamd.log import Entry, LogState, Page, Run
 from streamd.stores.base import Bounds
 from streamd.stores.redis.access import Access
 from streamd.stores.redis.link import Argument
-from streamd.stores.redis.replies import list_clauses
+from streamd.stores.redis.replies import list_clauses, read_entries
 from streamd.stores.redis.scripts import SCAN, SEARCH, STATE
 from streamd.types import Seq
 
@@ -78,7 +78,7 @@ class Reader:
         limit = min(bounds.limit, bounds.work - skip)
         arguments = (_BACKWARD, "" if before is None else before, limit, bounds.size, skip)
         state, (reached, *members) = await self._access.run(SCAN, self._log, arguments)
-        entries = [unpack(member) for member in members]
+        entries = read_entries(members)
         exhausted = len(entries) == limit < bounds.limit
         return self._page(state, entries, reached, exhausted)
 
@@ -96,7 +96,7 @@ class Reader:
             limit = min(bounds.limit, bounds.work)
             arguments = (_FORWARD, since, limit, bounds.size, 0)
             state, (reached, *members) = await self._access.run(SCAN, self._log, arguments)
-            return Run(state, since, [unpack(member) for member in members], reached)
+            return Run(state, since, read_entries(members), reached)
         if bounds.limit <= 0 or not self._written(wanted)[1]:
             state = await self.state()
             gone = not state.floor - 1 <= since <= state.head
@@ -129,7 +129,7 @@ class Reader:
         )
         reply = await self._access.run(SEARCH, (*self._log, *lists), arguments)
         reached, looked, skipped, why, *members = reply.rest
-        entries = [unpack(member) for member in members]
+        entries = read_entries(members)
         search.entries += entries
         search.reached = reached
         search.looked += looked

@@ -7,16 +7,19 @@ from itertools import count, islice, repeat
 from typing import Any, NamedTuple
 
 from streamd.cursor import Chain
+from streamd.errors import StoreUnavailable
 from streamd.filters import Filter
-from streamd.log import Draft, Entry, LogState, Placed, pack, unpack_text
+from streamd.log import Draft, Entry, LogState, Placed, pack, unpack, unpack_text
 from streamd.stores.base import Verdict, id_reused
-from streamd.stores.redis.link import Argument
+from streamd.stores.failure import Failure
+from streamd.stores.redis.link import FOREIGN, Argument
 from streamd.types import Seq, Term
 
 __all__ = [
     "Published",
     "list_calls",
     "list_clauses",
+    "read_entries",
     "read_published",
     "read_state",
     "read_verdicts",
@@ -24,11 +27,23 @@ __all__ = [
 
 
 def read_state(reply: list[Any], known: Chain | None) -> LogState:
-    """Return the state a reply begins with; it has no chain where that is the `known` one."""
+    """Return the state a reply begins with; it has no chain where that is the `known` one. Raise Failure."""
     epoch, chain, head, floor = reply[:4]
     if chain is None and known is not None:
         return LogState(known, int(head), int(floor))
-    return LogState(Chain.read(epoch.decode(), chain.decode()), int(head), int(floor))
+    try:
+        return LogState(Chain.read(epoch.decode(), chain.decode()), int(head), int(floor))
+    except ValueError as exc:
+        raise Failure("DAMAGED", FOREIGN, repeat=False, executed=True) from exc
+
+
+def read_entries(members: Sequence[bytes]) -> list[Entry]:
+    """Return entries of the log; raise StoreUnavailable if one is none."""
+    try:
+        return [unpack(member) for member in members]
+    except ValueError:
+        # Its words would show what is there.
+        raise StoreUnavailable(f"the store is not available: {FOREIGN}") from None
 
 
 # Appending.

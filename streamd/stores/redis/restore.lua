@@ -5,7 +5,8 @@
 -- ARGV: the known epoch, entries retained (0: all), the channel, the first place, the times of the
 --   first and of the last entry, the number of entries, these; for each term the number of its
 --   places, and these.
--- Reply: state, and 1 if the entries are in the log, be it since an earlier call, or 0.
+-- Reply: state, 1 if the entries are in the log, be it since an earlier call, or 0, and how many of the
+--   terms' lists are none.
 
 local state, refusal = read_state('time')
 if not state then
@@ -17,7 +18,7 @@ local last = first + count - 1
 
 local function reply(stored)
   local result = answer(state)
-  result[5] = stored
+  result[5], result[6] = stored, num_foreign
   return result
 end
 
@@ -27,6 +28,7 @@ if first ~= state.head + 1 or tonumber(ARGV[5]) < tonumber(state[1]) then
   return reply(there == ARGV[FIRST_ENTRY + count - 1] and 1 or 0)
 end
 
+redis.call('ZCARD', KEYS[2]) -- fails if the log is none
 local most = tonumber(ARGV[2])
 if most > 0 then
   state.floor = math.max(state.floor, last - most + 1)
@@ -39,7 +41,7 @@ for number = 0, count - 1 do
   fields[#fields + 1] = string.format('%.0f', first + number)
   fields[#fields + 1] = ARGV[FIRST_ENTRY + number]
 end
-call_with('ZADD', KEYS[2], fields)
+call_with(redis.call, 'ZADD', KEYS[2], fields)
 publish_texts(ARGV[3], state, first, ARGV[6], '', '') -- Their times differ: whoever follows reads them.
 
 local at = FIRST_ENTRY + count

@@ -30,7 +30,7 @@ if age > 0 then
     local place = string.format('%.0f', middle)
     local entry = redis.call('ZRANGEBYSCORE', KEYS[2], place, place)[1]
     -- An empty place has no time: nothing is hidden on its account.
-    if entry and tonumber(string.match(entry, '^%d+ (%d+)')) < oldest then
+    if entry and (tonumber(string.match(entry, '^%d+ (%d+)')) or damaged()) < oldest then
       low = middle + 1
     else
       high = middle

@@ -16,9 +16,10 @@ local CHUNK = '32'
 
 -- The place of a body: behind the count of terms, that many terms, and a NUL each.
 local function body_size(entry)
+  local count = num_terms(entry)
   local at = string.find(entry, '\0', 1, true)
-  for _ = 1, tonumber(string.match(entry, '^%d+ %d+ (%d+)')) do
-    at = string.find(entry, '\0', at + 1, true)
+  for _ = 1, count do
+    at = string.find(entry, '\0', at + 1, true) or damaged()
   end
   return #entry - at
 end
@@ -38,7 +39,7 @@ local function take(entry)
   end
   found = found + 1
   reply[5 + found] = entry
-  reached = tonumber(string.match(entry, '^%d+'))
+  reached = next_place(entry, reached, last)
   return found < limit
 end
 

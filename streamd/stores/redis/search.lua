@@ -176,10 +176,10 @@ end
 
 -- Return the size of an entry's body and whether the entry matches.
 local function judge(entry)
+  local terms, count = {}, num_terms(entry)
   local nul = string.find(entry, '\0', 1, true)
-  local terms, count = {}, tonumber(string.match(entry, '^%d+ %d+ (%d+)'))
   for i = 1, count do
-    local next_nul = string.find(entry, '\0', nul + 1, true)
+    local next_nul = string.find(entry, '\0', nul + 1, true) or damaged()
     terms[i] = not plain and string.sub(entry, nul + 1, next_nul - 1)
     nul = next_nul
   end

@@ -139,7 +139,8 @@ class RedisStore(Store):
             MESSAGE_BYTES,
             *batched,
         ]
-        state, (record,) = await self._access.run(APPEND, keys, arguments, writes=True)
+        state, (record, foreign) = await self._access.run(APPEND, keys, arguments, writes=True)
+        self._access.note_foreign(foreign)
         return Appended(state.chain, read_verdicts(record, calls))
 
     # Reading.

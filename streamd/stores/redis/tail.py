@@ -9,12 +9,12 @@ from redis.asyncio.connection import AbstractConnection
 
 from streamd.cursor import Chain
 from streamd.errors import CallError
-from streamd.log import LogState, Run, unpack
+from streamd.log import LogState, Run
 from streamd.stores.base import Observer
 from streamd.stores.failure import Failure
 from streamd.stores.outage import Outage, pause_of
 from streamd.stores.redis.access import Access
-from streamd.stores.redis.replies import Published, read_published
+from streamd.stores.redis.replies import Published, read_entries, read_published
 from streamd.stores.redis.scripts import SCAN
 from streamd.types import Seq
 
@@ -168,13 +168,14 @@ class Follower:
                 break
             since = begin
         state, (reached, *members) = reply
+        entries = read_entries(members)
         self._chain, self._since, self._floor = state.chain, int(reached), state.floor
         if self._since >= state.head:
             self._quiet_from_now()
         else:
             self._due = 0
-        self._note_repair(len(members))
-        return Run(state, since, [unpack(member) for member in members], self._since)
+        self._note_repair(len(entries))
+        return Run(state, since, entries, self._since)
 
     def _note_repair(self, entries: int) -> None:
         """Tell of entries that should have been pushed: of a gap once, however often it has to be read."""

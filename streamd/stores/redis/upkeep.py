@@ -3,10 +3,11 @@
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from streamd.event import Keys
-from streamd.log import Draft, Entry, pack, unpack
+from streamd.log import Draft, Entry, pack
 from streamd.stores.base import Posting, Upkeep
 from streamd.stores.redis.access import Access
 from streamd.stores.redis.link import Argument
+from streamd.stores.redis.replies import read_entries
 from streamd.stores.redis.scripts import (
     MEND,
     MISSING,
@@ -52,11 +53,13 @@ class RedisUpkeep(Upkeep):
         reply = await self._access.run(
             RESTORE, (*self._log, *self._lists(posted)), arguments, writes=True
         )
-        return bool(reply.rest[0])
+        stored, foreign = reply.rest
+        self._access.note_foreign(foreign)
+        return bool(stored)
 
     async def read(self, seqs: Sequence[Seq]) -> list[Entry]:
         reply = await self._access.run(READ, self._log, sorted(seqs))
-        return [unpack(member) for member in reply.rest]
+        return read_entries(reply.rest)
 
     async def missing(self, entries: Sequence[Entry]) -> list[Posting]:
         every = [Posting(term, entry.seq) for entry in entries for term in entry.terms]

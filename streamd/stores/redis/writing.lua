@@ -2,11 +2,14 @@
 
 local CHUNK = 2000 -- values given to unpack, whose limit is 7,999
 
--- Run a command on a key with any number of values, which come in pairs.
-local function call_with(command, key, values)
+-- Run a command on a key with any number of values, which come in pairs, by redis.call or redis.pcall;
+-- return the last reply.
+local function call_with(call, command, key, values)
+  local reply
   for from = 1, #values, CHUNK do
-    redis.call(command, key, unpack(values, from, math.min(from + CHUNK - 1, #values)))
+    reply = call(command, key, unpack(values, from, math.min(from + CHUNK - 1, #values)))
   end
+  return reply
 end
 
 -- Tell all workers of new entries, as they get them: `epoch floor first time count`, newline, the size of each
@@ -16,12 +19,18 @@ local function publish_texts(channel, state, first, time, sizes, texts)
   redis.call('PUBLISH', channel, state.epoch .. place .. sizes .. texts)
 end
 
--- Add places, which are texts, to a term's list.
+local num_foreign = 0 -- lists that are none: something else has written there
+
+local function note_post(reply)
+  num_foreign = num_foreign + (type(reply) == 'table' and 1 or 0)
+end
+
+-- Add places, which are texts, to a term's list; one that is none keeps no other from its places.
 local function post(key, seqs)
   local fields = {}
   for _, seq in ipairs(seqs) do
     fields[#fields + 1] = seq
     fields[#fields + 1] = seq
   end
-  call_with('ZADD', key, fields)
+  note_post(call_with(redis.pcall, 'ZADD', key, fields))
 end
