@@ -242,6 +242,9 @@ class Supervisor(Multiprocess):
         """Let all workers stop."""
         self._systemd.stopping()
         super().terminate_all()
+        # With the workers' own, the last: who comes now is to go elsewhere, and not to wait until all are gone.
+        for each in self.sockets:
+            each.close()
 
 
 def _end_of(code: int | None) -> str:

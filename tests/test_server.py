@@ -558,6 +558,32 @@ async def test_workers_serve_one_stream_and_end_in_order(
     assert await asyncio.to_thread(output, process) == (0, "")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_who_comes_while_it_stops_is_turned_away_at_once(
+    serve: Serve, tmp_path: Path, workers: str
+) -> None:
+    store = f"sqlite:///{tmp_path}/streamd.db"
+    process = await serve("--workers", workers, "--store", store, "--drain", "60")
+    async with Peer.connect(process.address) as peer:
+        await peer.send(get("/health/live") + post(b"{", length=100))  # It is waited for.
+        assert (await peer.response()).status == 200
+        process.end()
+
+        async def turned_away() -> bool:
+            try:
+                async with Peer.connect(process.address):
+                    return False
+            except ConnectionError as error:
+                return isinstance(error, ConnectionRefusedError)
+
+        async with asyncio.timeout(DEADLINE):
+            while not await turned_away():
+                await asyncio.sleep(0.05)
+        await peer.send(b"}".ljust(99))
+        assert (await peer.response()).status == 200
+    assert output(process)[0] == 0
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the workers in /proc")
 async def test_many_may_wait_to_be_accepted_by_workers(serve: Serve, tmp_path: Path) -> None:
     process = await serve("--workers", "2", "--store", f"sqlite:///{tmp_path}/streamd.db")
