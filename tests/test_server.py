@@ -563,7 +563,8 @@ async def test_who_comes_while_it_stops_is_turned_away_at_once(
     serve: Serve, tmp_path: Path, workers: str
 ) -> None:
     store = f"sqlite:///{tmp_path}/streamd.db"
-    process = await serve("--workers", workers, "--store", store, "--drain", "60")
+    times = ("--drain", "60", "--header-deadline", "60")
+    process = await serve("--workers", workers, "--store", store, *times)
     async with Peer.connect(process.address) as peer:
         await peer.send(get("/health/live") + post(b"{", length=100))  # It is waited for.
         assert (await peer.response()).status == 200
