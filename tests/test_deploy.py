@@ -32,6 +32,7 @@ from tests.documents import ROOT
 from tests.harness import running, until
 from tests.services import RedisServer, free_port, need
 from tests.services.process import Guard
+from tests.transports.certificates import make
 
 DEPLOY = ROOT / "deploy"
 OURS = ("Dockerfile", "compose.yaml", "nginx.conf", "streamd.service")
@@ -179,7 +180,10 @@ def test_what_is_copied_is_not_kept_from_the_builder() -> None:
     assert all((ROOT / name).exists() for name in sources)
 
 
-async def test_the_image_knows_whether_it_is_alive() -> None:
+@pytest.mark.parametrize("secure", [False, True])
+async def test_the_image_knows_whether_it_is_alive(tmp_path: Path, secure: bool) -> None:
+    tls = make(tmp_path).options if secure else {}
+    given = {f"STREAMD_{name.upper()}": str(value) for name, value in tls.items()}
     options, _, command = last_stage()["HEALTHCHECK"].partition(" CMD ")
     assert re.fullmatch(r"(--[a-z-]+=\w+ ?)+", options)
     program, *words = json.loads(command)
@@ -187,11 +191,14 @@ async def test_the_image_knows_whether_it_is_alive() -> None:
 
     async def alive(port: int) -> int:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *words, env={"STREAMD_PORT": str(port)}, stderr=subprocess.DEVNULL
+            sys.executable,
+            *words,
+            env={"STREAMD_PORT": str(port), **given},
+            stderr=subprocess.DEVNULL,
         )
         return await asyncio.wait_for(process.wait(), 30)
 
-    async with running(host="0.0.0.0", allow_anonymous="read") as server:
+    async with running(host="0.0.0.0", allow_anonymous="read", **tls) as server:
         assert await alive(server.port) == 0
     assert await alive(server.port) != 0
 
