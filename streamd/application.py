@@ -66,7 +66,9 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or live through one lifespan (ASGI 3.0)."""
         if scope["type"] == "lifespan":
-            await self._live(scope["state"], receive, send)
+            # Who wants the end at once has everything cancelled: uvicorn would log that as a defect.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._live(scope["state"], receive, send)
         else:
             assert self._http is not None
             await self._http(scope, receive, send)

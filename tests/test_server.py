@@ -243,9 +243,23 @@ async def test_call_that_never_ends_is_left_at_the_deadline(
         await peer.send(frame(TEXT, call("insert", [{"user": 1}])))
         await until(lambda: brake.held)
         end()
-        await peer.rest()
+        assert (await peer.rest()).endswith(b"service restart")
         brake.off.set()
     assert now() - start < 3
+
+
+async def test_a_request_that_is_never_answered_ends_with_the_server_and_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = now()
+    async with ending(drain=0.5) as (server, end), Peer.connect(server) as peer:
+        brake = Brake(server, monkeypatch)
+        await peer.send(post(call("insert", [{"user": 1}])))
+        await until(lambda: brake.held)
+        end()
+        await peer.rest()
+    assert now() - start < 3
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_many_are_sent_away_one_after_the_other() -> None:
@@ -476,6 +490,17 @@ async def test_signal_ends_it_in_order(serve: Serve, number: int) -> None:
         assert (await peer.message())["method"] == "shutdown"
         assert await peer.close_code() == 1012
     assert await asyncio.to_thread(output, process) == (0, "")
+
+
+async def test_a_second_interrupt_ends_it_at_once(serve: Serve) -> None:
+    process = await serve("--drain", "600")
+    async with Peer.connect(process.address) as slow, websocket(process.address) as peer:
+        await slow.send(post(b"{", length=100))
+        await peer.call("ping")
+        process.end(signal.SIGINT)
+        assert (await peer.message())["method"] == "shutdown"
+        process.end(signal.SIGINT)
+        assert await asyncio.to_thread(output, process) == (0, "")
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:

@@ -111,6 +111,10 @@ class Gate:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.limits.drain):
                     await self._send_away()
+            for (
+                peer
+            ) in self.keepalive:  # Those whose calls are not answered, or who do not say goodbye.
+                _close(peer)
         except Exception:
             logger.critical("the drain has failed; connections are cut off", exc_info=True)
             raise
@@ -149,7 +153,7 @@ class Gate:
             if peer.in_flight:
                 busy.add(peer)
             else:
-                peer.close(Closing.SERVICE_RESTART, "service restart")
+                _close(peer)
         return busy
 
     def _abort_all(self) -> None:
@@ -162,3 +166,7 @@ class Gate:
         """The HTTP connections: those that have a request are let go by uvicorn when it is answered."""
         connections: set[Any] = set(self._state.connections) if self._state is not None else set()
         return [connection for connection in connections if connection is not self]
+
+
+def _close(peer: Drained) -> None:
+    peer.close(Closing.SERVICE_RESTART, "service restart")

@@ -310,7 +310,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._in_hand = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, partial(_answer_request, app, cycle))
 
     # Time.
 
@@ -386,6 +386,18 @@ class HttpProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """End it at once."""
         self.transport.abort()
+
+
+async def _answer_request(
+    app: Any, cycle: RequestResponseCycle, scope: Any, receive: Any, send: Any
+) -> None:
+    """Let the application answer, unless the server ends before."""
+    try:
+        await app(scope, receive, send)
+    except asyncio.CancelledError:
+        cycle.disconnected = (
+            True  # It is cut off; uvicorn would log it as a defect of the application.
+        )
 
 
 def _answer(refusal: Refusal) -> bytes:
