@@ -224,6 +224,11 @@ class Settings(_LimitSettings):
         self._check_access(stream)
         self._check_tls()
         limits = self.limits
+        if (
+            self.admin_port is None
+            and self.admin_host != type(self).model_fields["admin_host"].default
+        ):
+            raise StartupError("admin_host is given without a port: name it with --admin-port")
         if self.port and self.admin_port == self.port:
             raise StartupError("admin_port must be another than port: it is for operators alone")
         if limits.pong >= limits.ping:

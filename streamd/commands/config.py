@@ -10,6 +10,7 @@ import typer
 from streamd.commands.shell import say
 from streamd.config import LIMITS, PREFIX, Settings, load_settings, must_be
 from streamd.errors import BadSettings, StartupError
+from streamd.stores import open_store
 
 __all__ = ["config"]
 
@@ -59,6 +60,9 @@ def check(file: File = None) -> None:
     """
     try:
         settings = load_settings(**({} if file is None else {"config": str(file)}))
+        open_store(
+            str(settings.store), settings.to_stream()
+        )  # It reads the URL, and opens nothing.
     except StartupError as error:
         for fault in error.faults if isinstance(error, BadSettings) else [str(error)]:
             say(f"streamd: {fault}")

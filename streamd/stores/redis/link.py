@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import hiredis
 from redis import exceptions as driver
@@ -22,6 +24,7 @@ logger = logging.getLogger("streamd.stores.redis")
 
 Argument = str | bytes | int
 
+_DATABASE = re.compile(r"/?|/[0-9]+")
 _CONNECTIONS = 8
 """Calls under way at a time. Redis does one thing at a time; more would only wait there."""
 
@@ -104,6 +107,9 @@ def _reason(error: BaseException | None) -> str:
 def read_url(url: str) -> dict[str, Any]:
     """Return the connection's parameters, or raise StartupError; the password is never shown."""
     try:
+        parts = urlsplit(url)
+        if parts.scheme.lower() != "unix" and not _DATABASE.fullmatch(parts.path):
+            raise ValueError  # The driver would take 0, or of 1/2 the twelfth.
         return dict(parse_url(url))
     except ValueError as exc:
         raise StartupError(

@@ -57,6 +57,9 @@ async def test_a_redis_that_does_not_answer_is_refused(new_redis: NewRedis) -> N
 def test_a_url_that_is_none_is_refused() -> None:
     for url in (
         "redis://host:port",
+        "redis://host/hush",
+        "redis://host/1/2",
+        "rediss://host/-1",
         "redis://:hush@h:99999999999999999999x",
         "redis://:hush@h/0?no_such_option=1",
         "redis://:hush@h/0?health_check_interval=often",
