@@ -57,7 +57,7 @@ def limit_settings() -> dict[str, Any]:
     types = get_type_hints(Limits)
     return {
         limit.name: (
-            _setting_type(limit.name, types[limit.name]),
+            _setting_type(limit.name, types[limit.name], limit.metadata["most"]),
             Field(limit.default, description=limit.metadata["help"]),
         )
         for limit in dataclasses.fields(Limits)
@@ -65,9 +65,9 @@ def limit_settings() -> dict[str, Any]:
     }
 
 
-def _setting_type(name: str, declared: Any) -> Any:
+def _setting_type(name: str, declared: Any, most: int | None) -> Any:
     if declared in (int, int | None):
-        number: Any = Annotated[int, Field(ge=1)]
+        number: Any = Annotated[int, Field(ge=1, le=most)]
         if name.endswith("_bytes"):
             units = Field(examples=["64KiB", "1MiB"])
             number = Annotated[number, units, BeforeValidator(read_size)]

@@ -11,8 +11,8 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-def _limit(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _limit(default: Any, text: str, most: int | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "most": most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class Limits:
 
     message_bytes: int = _limit(MIB, "one message or HTTP body, in bytes")
     event_bytes: int = _limit(64 * KIB, "one event as JSON, in bytes")
-    nesting: int = _limit(64, "levels of an event; the event itself is level 1")
+    # What is deeper can't be written by orjson, though it can be read.
+    nesting: int = _limit(64, "levels of an event; the event itself is level 1", most=254)
     keys: int = _limit(16, "declared keys")
     event_terms: int = _limit(64, "terms of one event, all keys together")
     value_bytes: int = _limit(512, "one value of a key as text, in bytes")

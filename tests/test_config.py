@@ -139,6 +139,7 @@ def test_none_is_a_value_and_not_the_absence_of_one(monkeypatch: pytest.MonkeyPa
         ("workers", [0, "257", "many"], "be a whole number from 1 to 256"),
         ("window", ["many", 0, "9" * 5000], "be a whole number of at least 1"),
         ("max_events", ["0", "all"], "be a whole number of at least 1 or none"),
+        ("nesting", [0, 255], "be a whole number from 1 to 254"),
         (
             "window_bytes",
             ["7kb", "0"],

@@ -175,6 +175,14 @@ def test_a_deeper_event_is_over_the_limit(levels: int) -> None:
     assert caught.value.data == {"limit": "nesting", "max": 64, "got": levels}
 
 
+def test_what_the_limit_may_be_at_most_can_be_stored() -> None:
+    limits = Limits(nesting=254)
+    event = nested(254)
+    assert orjson.loads(draft_event(event, None, KEYS, limits).body) == event
+    with pytest.raises(LimitExceeded):
+        draft_event(nested(255), None, KEYS, limits)
+
+
 def test_brackets_in_texts_are_no_levels() -> None:
     event = {"a": "[{" * 1_000, "b": [[], {}] * 100}
     assert orjson.loads(draft_event(event, None, KEYS, LIMITS).body) == event
