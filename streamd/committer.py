@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import secrets
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from streamd.cursor import Chain
 from streamd.errors import CallError, InternalError, StoreUnavailable, UnknownOutcome
+from streamd.fairqueue import FairQueue
 from streamd.log import Draft
 from streamd.meters import Meters
 from streamd.stores.base import Store, Verdict
@@ -37,6 +37,7 @@ _CLOSING = "the server is shutting down"
 
 
 class _Waiting(NamedTuple):
+    source: object
     drafts: list[Draft]
     size: int
     until: float
@@ -45,11 +46,12 @@ class _Waiting(NamedTuple):
 
 
 class Committer:
-    """Put calls in order into the store, as many at a time as are waiting.
+    """Put calls into the store, as many at a time as are waiting, those of one source in their order.
 
-    One batch is under way at a time: so the order of the calls is that of the log, and load makes
-    the batches by itself. A batch is cut between calls only. What has waited for `deadline` seconds
-    is refused: the store is too slow for all that comes, and nobody is to wait for ever.
+    One batch is under way at a time: so load makes the batches by itself. A batch is cut between calls
+    only. Which call is next is fair among the sources: a flood of large ones delays itself. But every
+    other batch begins with the oldest, so that none waits for ever. What has waited for `deadline`
+    seconds is refused: the store is too slow for all that comes.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Committer:
         self._inserted = (meters or Meters()).inserted
         self._deadline = deadline
         self._batch_id = batch_id
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: FairQueue[_Waiting] = FairQueue()
+        self._by_age = False
+        """Whether the last batch began with the oldest."""
         self._size = 0
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -84,8 +88,8 @@ class Committer:
             self._task = None
         self._fail(self._take_all(), StoreUnavailable(_CLOSING))
 
-    def submit(self, drafts: list[Draft], done: Done) -> None:
-        """Store the drafts of one call, all or none; `done` is told, from the event loop.
+    def submit(self, source: object, drafts: list[Draft], done: Done) -> None:
+        """Store the drafts of one call of a source, all or none; `done` is told, from the event loop.
 
         Raise StoreUnavailable if too much is waiting already, or after `aclose`.
         """
@@ -96,7 +100,7 @@ class Committer:
             raise StoreUnavailable("too many inserts are waiting for the store")
         self._size += size
         until = asyncio.get_running_loop().time() + self._deadline
-        self._waiting.append(_Waiting(drafts, size, until, done))
+        self._waiting.push(source, _Waiting(source, drafts, size, until, done), size)
         self._work.set()
 
     async def _serve(self) -> None:
@@ -111,30 +115,31 @@ class Committer:
     def _take_late(self) -> list[_Waiting]:
         now = asyncio.get_running_loop().time()
         late: list[_Waiting] = []
-        while self._waiting and self._waiting[0].until < now:
-            late.append(self._take_one())
+        while self._waiting and (oldest := self._waiting.oldest()).until < now:
+            late.append(self._waiting.drop(oldest.source))
+        self._size -= sum([call.size for call in late])
         return late
-
-    def _take_one(self) -> _Waiting:
-        call = self._waiting.popleft()
-        self._size -= call.size
-        return call
 
     def _take_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         drafts = size = 0
+        self._by_age = not self._by_age
         while self._waiting:
-            call = self._waiting[0]
+            call = self._waiting.oldest() if self._by_age and not batch else self._waiting.next()
+            if batch and (
+                drafts + len(call.drafts) > _BATCH_DRAFTS or size + call.size > _BATCH_BYTES
+            ):
+                break
+            batch.append(self._waiting.take(call.source))
             drafts += len(call.drafts)
             size += call.size
-            if batch and (drafts > _BATCH_DRAFTS or size > _BATCH_BYTES):
-                break
-            batch.append(self._take_one())
+        self._size -= size
         return batch
 
     def _take_all(self) -> list[_Waiting]:
-        batch = list(self._waiting)
-        self._waiting.clear()
+        batch: list[_Waiting] = []
+        while self._waiting:
+            batch.append(self._waiting.drop(self._waiting.oldest().source))
         self._size = 0
         return batch
 

@@ -31,7 +31,7 @@ class Inserts:
             else:
                 answer.done(_placed_json(chain, verdict)[1:-1])
 
-        self._committer.submit([draft], done)
+        self._committer.submit(caller, [draft], done)
 
     def insert_many(self, caller: Caller, params: Params, answer: Answer) -> None:
         drafts = self._drafts(caller, params["events"], params.get("ids"))
@@ -45,7 +45,7 @@ class Inserts:
             else:
                 answer.done(b'{"entries":%b}' % _placed_json(chain, verdict))
 
-        self._committer.submit(drafts, done)
+        self._committer.submit(caller, drafts, done)
 
     def _draft(self, caller: Caller, event: Json, insert_id: Json) -> Draft:
         return caller.access.admit(draft_event(event, insert_id, self._keys, self._limits))

@@ -19,6 +19,7 @@ FLOORS = (
         "collector",
         "deadlines",
         "errors",
+        "fairqueue",
         "types",
         "outbox",
         "systemd",
@@ -57,7 +58,7 @@ FLOORS = (
 
 PURE = (
     "errors", "types", "closing", "limits", "cursor", "jsonrpc", "log", "schemas", "signatures", "openrpc", "asyncapi", "event", "notifications", "filters",
-    "access", "rates", "columns", "index", "matcher", "window", "exchange", "units",
+    "access", "rates", "columns", "index", "matcher", "window", "exchange", "fairqueue", "units",
 )  # fmt: skip
 """They do no I/O, know no clock and no chance: values in, values out."""
 

@@ -92,10 +92,10 @@ def events(number: int, **more: Any) -> list[Draft]:
 async def test_what_waits_at_one_moment_is_one_batch_in_order() -> None:
     async with committing() as (committer, store, outcomes):
         store.gate.clear()
-        committer.submit(events(1), outcomes.of("first"))
+        committer.submit("me", events(1), outcomes.of("first"))
         await turns()
         for name in range(10):
-            committer.submit(events(2), outcomes.of(name))
+            committer.submit("me", events(2), outcomes.of(name))
         await turns()
         store.gate.set()
         await outcomes.until(11)
@@ -107,23 +107,56 @@ async def test_what_waits_at_one_moment_is_one_batch_in_order() -> None:
 async def test_a_batch_is_cut_between_calls_only() -> None:
     async with committing() as (committer, store, outcomes):
         store.gate.clear()
-        committer.submit(events(1), outcomes.of("first"))
+        committer.submit("me", events(1), outcomes.of("first"))
         await turns()
         for number, size in enumerate([600, 400, 1, 1_000, 1]):
-            committer.submit(events(size), outcomes.of(number))
+            committer.submit("me", events(size), outcomes.of(number))
         store.gate.set()
         await outcomes.until(6)
         assert [sizes for sizes, _ in store.batches] == [[1], [600, 400], [1], [1_000], [1]]
         assert len({batch for _, batch in store.batches}) == 5
 
 
+async def test_a_flood_of_large_calls_delays_no_small_one() -> None:
+    async with committing() as (committer, store, outcomes):
+        store.gate.clear()
+        committer.submit("first", events(1), outcomes.of("first"))
+        await turns()
+        for number in range(50):
+            committer.submit(f"flood {number}", events(1_000), outcomes.of(f"flood {number}"))
+        for number in range(3):
+            committer.submit("small", events(1), outcomes.of(f"small {number}"))
+        store.gate.set()
+        await outcomes.until(54)
+        told = [str(name) for name, _, _ in outcomes.told]
+        # One batch is for the oldest; then those come who ask for little.
+        others = [f"flood {number}" for number in range(50)]
+        small = [f"small {number}" for number in range(3)]
+        assert told in (["first", *small, *others], ["first", others[0], *small, *others[1:]])
+
+
+async def test_a_flood_of_small_calls_delays_no_large_one_for_ever() -> None:
+    async with committing() as (committer, store, outcomes):
+        store.gate.clear()
+        committer.submit("first", events(1), outcomes.of("first"))
+        await turns()
+        committer.submit("large", events(1_000), outcomes.of("large"))
+        for source in range(900):
+            for number in range(5):
+                committer.submit(source, events(1), outcomes.of(f"{source} {number}"))
+        store.gate.set()
+        await outcomes.until(4_502)
+        place = [sizes for sizes, _ in store.batches].index([1_000])
+        assert 1 <= place <= 2
+
+
 async def test_a_batch_is_cut_by_its_bytes_too() -> None:
     async with committing() as (committer, store, outcomes):
         store.gate.clear()
-        committer.submit(events(1), outcomes.of("first"))
+        committer.submit("me", events(1), outcomes.of("first"))
         await turns()
         for number in range(20):
-            committer.submit(events(2, text="x" * 60_000), outcomes.of(number))
+            committer.submit("me", events(2, text="x" * 60_000), outcomes.of(number))
         store.gate.set()
         await outcomes.until(21)
         assert [sum(sizes) for sizes, _ in store.batches] == [1, 16, 16, 8]
@@ -139,7 +172,7 @@ async def test_that_the_store_takes_no_inserts_is_told_once_and_once_that_it_doe
         for failure in (full, full, UnknownOutcome(), None, full, None):
             store.failure = failure
             number += 1
-            committer.submit(events(1), outcomes.of(number))
+            committer.submit("me", events(1), outcomes.of(number))
             await outcomes.until(number)
         (begun,) = caplog.records
         assert begun.levelname == "WARNING"
@@ -147,11 +180,11 @@ async def test_that_the_store_takes_no_inserts_is_told_once_and_once_that_it_doe
             "and nothing of each that passes"
         )
         monkeypatch.setattr(streamd.committer, "_CALM", 0)
-        committer.submit(events(1), outcomes.of("last"))
+        committer.submit("me", events(1), outcomes.of("last"))
         await outcomes.until(number + 1)
         assert [line.getMessage() for line in caplog.records[1:]] == ["inserts go on"]
         store.failure = UnknownOutcome()
-        committer.submit(events(1), outcomes.of("unknown"))
+        committer.submit("me", events(1), outcomes.of("unknown"))
         await outcomes.until(number + 2)
         assert caplog.messages[2:] == ["inserts fail: the store did not answer"]
 
@@ -159,11 +192,11 @@ async def test_that_the_store_takes_no_inserts_is_told_once_and_once_that_it_doe
 async def test_one_refused_call_fails_alone() -> None:
     async with committing() as (committer, store, outcomes):
         store.gate.clear()
-        committer.submit([draft({"user": 1}, "a")], outcomes.of(1))
+        committer.submit("me", [draft({"user": 1}, "a")], outcomes.of(1))
         await turns()
-        committer.submit([draft({"user": 2})], outcomes.of(2))
-        committer.submit([draft({"user": 3}), draft({"user": 4}, "a")], outcomes.of(3))
-        committer.submit([draft({"user": 5})], outcomes.of(5))
+        committer.submit("me", [draft({"user": 2})], outcomes.of(2))
+        committer.submit("me", [draft({"user": 3}), draft({"user": 4}, "a")], outcomes.of(3))
+        committer.submit("me", [draft({"user": 5})], outcomes.of(5))
         store.gate.set()
         await outcomes.until(4)
         assert outcomes.errors == {3: InvalidParams}
@@ -174,12 +207,12 @@ async def test_one_refused_call_fails_alone() -> None:
 async def test_a_store_that_fails_fails_its_batch_and_no_later_one(error: CallError) -> None:
     async with committing() as (committer, store, outcomes):
         store.failure = error
-        committer.submit(events(1), outcomes.of(1))
-        committer.submit(events(1), outcomes.of(2))
+        committer.submit("me", events(1), outcomes.of(1))
+        committer.submit("me", events(1), outcomes.of(2))
         await outcomes.until(2)
         assert outcomes.errors == {1: type(error), 2: type(error)}
         store.failure = None
-        committer.submit(events(1), outcomes.of(3))
+        committer.submit("me", events(1), outcomes.of(3))
         await outcomes.until(3)
         assert outcomes.seqs == {3: [1]}
 
@@ -187,10 +220,10 @@ async def test_a_store_that_fails_fails_its_batch_and_no_later_one(error: CallEr
 async def test_a_defect_in_the_store_is_an_internal_error_and_not_the_end() -> None:
     async with committing() as (committer, store, outcomes):
         store.failure = ZeroDivisionError()
-        committer.submit(events(1), outcomes.of(1))
+        committer.submit("me", events(1), outcomes.of(1))
         await outcomes.until(1)
         store.failure = None
-        committer.submit(events(1), outcomes.of(2))
+        committer.submit("me", events(1), outcomes.of(2))
         await outcomes.until(2)
         assert outcomes.errors == {1: InternalError}
         assert outcomes.seqs == {2: [1]}
@@ -202,13 +235,13 @@ async def test_one_who_can_not_be_told_does_not_keep_the_others_from_being_told(
 
     async with committing() as (committer, store, outcomes):
         store.gate.clear()
-        committer.submit(events(1), outcomes.of(1))
+        committer.submit("me", events(1), outcomes.of(1))
         await turns()
-        committer.submit(events(1), broken)
-        committer.submit(events(1), outcomes.of(2))
+        committer.submit("me", events(1), broken)
+        committer.submit("me", events(1), outcomes.of(2))
         store.gate.set()
         await outcomes.until(2)
-        committer.submit(events(1), outcomes.of(3))
+        committer.submit("me", events(1), outcomes.of(3))
         await outcomes.until(3)
         assert outcomes.seqs == {1: [1], 2: [3], 3: [4]}
 
@@ -217,15 +250,15 @@ async def test_what_may_wait_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(streamd.committer, "_WAITING_BYTES", 100_000)
     async with committing() as (committer, store, outcomes):
         store.gate.clear()
-        committer.submit(events(1), outcomes.of(0))
+        committer.submit("me", events(1), outcomes.of(0))
         await turns()
-        committer.submit(events(1, text="x" * 60_000), outcomes.of(1))
+        committer.submit("me", events(1, text="x" * 60_000), outcomes.of(1))
         with pytest.raises(StoreUnavailable):
-            committer.submit(events(1, text="x" * 40_000), outcomes.of(2))
-        committer.submit(events(1), outcomes.of(3))
+            committer.submit("me", events(1, text="x" * 40_000), outcomes.of(2))
+        committer.submit("me", events(1), outcomes.of(3))
         store.gate.set()
         await outcomes.until(3)
-        committer.submit(events(1, text="x" * 60_000), outcomes.of(4))
+        committer.submit("me", events(1, text="x" * 60_000), outcomes.of(4))
         await outcomes.until(4)
         assert set(outcomes.seqs) == {0, 1, 3, 4}
 
@@ -235,17 +268,17 @@ async def test_small_events_count_with_what_they_cost(monkeypatch: pytest.Monkey
     async with committing() as (committer, store, outcomes):
         store.gate.clear()
         for number in range(200):
-            committer.submit([draft({})], outcomes.of(number))
+            committer.submit("me", [draft({})], outcomes.of(number))
         with pytest.raises(StoreUnavailable):
-            committer.submit([draft({})] * 100, outcomes.of("over"))
+            committer.submit("me", [draft({})] * 100, outcomes.of("over"))
 
 
 async def test_closing_tells_everybody_what_is_known() -> None:
     async with committing() as (committer, store, outcomes):
         store.gate.clear()
-        committer.submit(events(1), outcomes.of("sent"))
+        committer.submit("me", events(1), outcomes.of("sent"))
         await turns()
-        committer.submit(events(1), outcomes.of("waiting"))
+        committer.submit("me", events(1), outcomes.of("waiting"))
         await committer.aclose()
         await committer.aclose()
         assert outcomes.errors == {"sent": UnknownOutcome, "waiting": StoreUnavailable}
@@ -255,13 +288,13 @@ async def test_after_closing_nothing_is_taken() -> None:
     async with committing() as (committer, _, outcomes):
         await committer.aclose()
         with pytest.raises(StoreUnavailable):
-            committer.submit(events(1), outcomes.of(1))
+            committer.submit("me", events(1), outcomes.of(1))
         assert outcomes.told == []
 
 
 async def test_the_outcome_names_places_by_the_chain_of_the_append() -> None:
     async with committing() as (committer, store, outcomes):
-        committer.submit(events(2), outcomes.of(1))
+        committer.submit("me", events(2), outcomes.of(1))
         await outcomes.until(1)
         ((_, chain, placed),) = outcomes.told
         assert chain == (await store.store.state()).chain
@@ -272,11 +305,11 @@ async def test_the_outcome_names_places_by_the_chain_of_the_append() -> None:
 async def test_what_waited_too_long_is_refused_and_the_rest_is_stored() -> None:
     async with committing(deadline=0.05) as (committer, store, outcomes):
         store.gate.clear()
-        committer.submit(events(1), outcomes.of("first"))
+        committer.submit("me", events(1), outcomes.of("first"))
         await turns()
-        committer.submit(events(1), outcomes.of("late"))
+        committer.submit("me", events(1), outcomes.of("late"))
         await asyncio.sleep(0.1)
-        committer.submit(events(1), outcomes.of("in time"))
+        committer.submit("me", events(1), outcomes.of("in time"))
         store.gate.set()
         await outcomes.until(3)
         assert outcomes.seqs == {"first": [1], "in time": [2]}
@@ -285,10 +318,10 @@ async def test_what_waited_too_long_is_refused_and_the_rest_is_stored() -> None:
 
 async def test_what_was_added_is_counted_and_nothing_else() -> None:
     async with committing() as (committer, _, outcomes):
-        committer.submit(events(3), outcomes.of("three"))
-        committer.submit([draft({"user": 1}, "one")], outcomes.of("one"))
-        committer.submit([draft({"user": 1}, "one")], outcomes.of("again"))
-        committer.submit([draft({"user": 2}, "one")], outcomes.of("another"))
+        committer.submit("me", events(3), outcomes.of("three"))
+        committer.submit("me", [draft({"user": 1}, "one")], outcomes.of("one"))
+        committer.submit("me", [draft({"user": 1}, "one")], outcomes.of("again"))
+        committer.submit("me", [draft({"user": 2}, "one")], outcomes.of("another"))
         await outcomes.until(4)
         assert outcomes.errors == {"another": InvalidParams}
         assert committer._inserted._cells[committer._inserted._at] == 4
