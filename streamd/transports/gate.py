@@ -111,9 +111,8 @@ class Gate:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.limits.drain):
                     await self._send_away()
-            for (
-                peer
-            ) in self.keepalive:  # Those whose calls are not answered, or who do not say goodbye.
+            # Those whose calls are not answered, or who do not say goodbye.
+            for peer in self.keepalive:
                 _close(peer)
         except Exception:
             logger.critical("the drain has failed; connections are cut off", exc_info=True)

@@ -395,9 +395,8 @@ async def _answer_request(
     try:
         await app(scope, receive, send)
     except asyncio.CancelledError:
-        cycle.disconnected = (
-            True  # It is cut off; uvicorn would log it as a defect of the application.
-        )
+        # The peer is cut off; uvicorn would log that as a defect of the application.
+        cycle.disconnected = True
 
 
 def _answer(refusal: Refusal) -> bytes:
