@@ -5,6 +5,7 @@ import contextlib
 import logging
 import ssl
 import time
+from bisect import bisect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class Certificate:
         self._judged = self._seen = self._stamp()
         self.context, self.end = _load(certificate, key)
         """What the next handshake is done with, and when that ends, in seconds of Unix time, if it is known."""
+        self._told: tuple[float | None, int] | None = None
+        """Of which end it was told last, and how many of its marks had passed: that it comes soon, and itself."""
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
@@ -81,9 +84,9 @@ class Certificate:
 
         The event loop waits for no disk.
         """
-        self._warn()
         while True:
             note_end(self.end or 0)
+            self._warn()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), LOOK)
             complete = self._hurry.is_set()
@@ -104,11 +107,15 @@ class Certificate:
             logger.warning("the certificate before stays, the renewed one will not do: %s", exc)
         else:
             logger.info("the certificate was renewed")
-            self._warn()
+            self._told = None
 
     def _warn(self) -> None:
-        if trouble := self.trouble:
+        """Say what is the matter, once of each certificate and again when it has become worse."""
+        marks = () if self.end is None else (self.end - _SOON, self.end)
+        state = self.end, bisect(marks, time.time())
+        if state != self._told and (trouble := self.trouble):
             logger.warning("%s", trouble)
+        self._told = state
 
     def _stamp(self) -> _Stamp:
         return tuple(_stamp_of(file) for file in (self._certificate, self._key) if file is not None)

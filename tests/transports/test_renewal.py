@@ -131,6 +131,29 @@ async def test_how_long_it_counts_is_measured_and_told_when_that_is_not_long(
     assert all(re.fullmatch(warning or "", line) for line in told)
 
 
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (7, ["ends in 7.0 days: renew it"]),
+        (0, ["ends in 0.0 days: renew it", "has expired: clients"]),
+    ],
+)
+async def test_an_end_that_comes_while_it_serves_is_told_once(
+    tmp_path: Path, days: float, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    end = in_days(days) + timedelta(seconds=3)
+    files = make(tmp_path, end=end)
+    async with running(**files.options) as server:
+        while datetime.now(UTC) < end - timedelta(days=days):
+            server.application.reload()
+            await asyncio.sleep(0.05)
+        await until(lambda: server.application.reload() or len(caplog.records) >= len(told))
+        server.application.reload()
+    lines = [line.message for line in caplog.records if line.levelno == logging.WARNING]
+    assert len(lines) == len(told)
+    assert all(words in line for words, line in zip(told, lines, strict=True))
+
+
 async def test_without_tls_there_is_no_end_to_measure() -> None:
     async with running() as server, Peer.connect(server) as peer:
         await peer.send(get("/metrics"))
