@@ -182,25 +182,30 @@ def test_what_is_copied_is_not_kept_from_the_builder() -> None:
 
 @pytest.mark.parametrize("secure", [False, True])
 async def test_the_image_knows_whether_it_is_alive(tmp_path: Path, secure: bool) -> None:
-    tls = make(tmp_path).options if secure else {}
-    given = {f"STREAMD_{name.upper()}": str(value) for name, value in tls.items()}
     options, _, command = last_stage()["HEALTHCHECK"].partition(" CMD ")
     assert re.fullmatch(r"(--[a-z-]+=\w+ ?)+", options)
     program, *words = json.loads(command)
     assert program == "python"
+    assert int(variables()["STREAMD_ADMIN_PORT"]) != Settings.model_fields["port"].default
+    port = free_port()
 
-    async def alive(port: int) -> int:
+    async def alive() -> int:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *words,
-            env={"STREAMD_PORT": str(port), **given},
+            env={"STREAMD_ADMIN_PORT": str(port)},
             stderr=subprocess.DEVNULL,
         )
         return await asyncio.wait_for(process.wait(), 30)
 
-    async with running(host="0.0.0.0", allow_anonymous="read", **tls) as server:
-        assert await alive(server.port) == 0
-    assert await alive(server.port) != 0
+    tls = make(tmp_path).options if secure else {}
+    scheme = "wss" if secure else "ws"
+    rules = {"host": "0.0.0.0", "allow_anonymous": "read", "connections": 1}
+    async with running(admin_port=port, **rules, **tls) as server:
+        trusted = ssl.create_default_context(cafile=tmp_path / "ca.pem") if secure else None
+        async with open_websocket(f"{scheme}://127.0.0.1:{server.port}/", ssl=trusted):
+            assert await alive() == 0, "it is full, and well"
+    assert await alive() != 0
 
 
 # With Redis.
