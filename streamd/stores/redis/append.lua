@@ -1,7 +1,7 @@
 #!lua
 -- Store one batch. All is judged before the first write, and nothing after it can fail: memory is
--- asked for before the script starts (no allow-oom), rights when the log is opened. Only lists of terms
--- may be none any more: their places are left out then.
+-- asked for before the script starts (no allow-oom). Only lists of terms may be none any more: their
+-- places are left out then.
 -- KEYS: meta, log, ids, old ids, batches, old batches, then one per term.
 -- ARGV: the known epoch, the batch, lifetimes of ids and of batches (ms), entries retained (0: all),
 --   the channel, bytes of one message; then, as numbers of four bytes, of each call its number of
@@ -13,6 +13,10 @@
 
 local state, refusal = read_state('time', 'ids_since', 'batches_since')
 if not state then
+  return refusal
+end
+refusal = denied(ARGV[6])
+if refusal then
   return refusal
 end
 local head = state.head

@@ -74,6 +74,13 @@ _CODES: dict[type[Exception], str] = {
 }
 
 
+_WORDS = {
+    # Errors without a code of their own; scripts that write have asked before the first write.
+    "The user executing the script can't": "NOPERM",
+    "Protocol error: unauthenticated": "NOAUTH",
+}
+
+
 _ANSWERS = (driver.AuthenticationError, driver.BusyLoadingError)
 """Answers that the driver takes for lost connections."""
 
@@ -82,6 +89,9 @@ def _refusal(error: driver.RedisError) -> Failure:
     """Return what an error means that Redis answered with: the command was not executed."""
     text = str(error)
     code = _CODES.get(type(error)) or text.split(" ", 1)[0]
+    for words, meant in _WORDS.items():
+        if text.startswith(words):
+            code = meant
     if code in _PASSING:
         return Failure(code, _PASSING[code], repeat=True)
     if code in _LASTING:

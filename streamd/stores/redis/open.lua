@@ -10,14 +10,14 @@ if not mine then
   return refuse_replica()
 end
 
--- A command that is denied in the middle of a script would leave half a batch behind.
-local needed = {
-  {'HSET', KEYS[1], 'head', '1'}, {'ZADD', KEYS[2], '1', '1'}, {'ZADD', KEYS[2] .. ':', '1', '1'},
-  {'ZREMRANGEBYSCORE', KEYS[2], '1', '1'}, {'ZREMRANGEBYSCORE', KEYS[2] .. ':', '1', '1'},
-  {'EXISTS', KEYS[2]}, {'RENAME', KEYS[2], KEYS[2]}, {'UNLINK', KEYS[2]},
-  {'PEXPIRE', KEYS[2], '1'}, {'PUBLISH', ARGV[5], ''}, {'SET', KEYS[2], ''},
-}
-for _, command in ipairs(needed) do
+local refusal = denied(ARGV[5])
+if refusal then
+  return refusal
+end
+-- What retention needs.
+for _, command in ipairs({
+  {'ZREMRANGEBYSCORE', KEYS[2], '1', '1'}, {'ZREMRANGEBYSCORE', KEYS[2] .. ':', '1', '1'}, {'SET', KEYS[2], ''},
+}) do
   if not redis.acl_check_cmd(unpack(command)) then
     return redis.error_reply('NOPERM the command ' .. command[1] .. ' is not allowed')
   end

@@ -12,6 +12,10 @@ local state, refusal = read_state('time')
 if not state then
   return refusal
 end
+refusal = denied(ARGV[3])
+if refusal then
+  return refusal
+end
 local first, count = tonumber(ARGV[4]), tonumber(ARGV[7])
 local FIRST_ENTRY = 8
 local last = first + count - 1

@@ -57,7 +57,7 @@ def _load(name: str, *shared: str) -> Script:
     return Script(name, source, sha1(source, usedforsecurity=False).hexdigest())
 
 
-OPEN = _load("open")
+OPEN = _load("open", "writing")
 STATE = _load("state")
 APPEND = _load("append", "writing")
 SCAN = _load("scan")

@@ -2,6 +2,17 @@
 
 local CHUNK = 2000 -- values given to unpack, whose limit is 7,999
 
+-- Return the error of a command that our user may not give and that entries are stored by, or nil. In the
+-- middle of a script it would leave half a batch behind; and rights may be taken away at any time.
+local function denied(channel)
+  local meta, log, may = KEYS[1], KEYS[2], redis.acl_check_cmd
+  local command = not may('HSET', meta, 'head', '1') and 'HSET' or not may('PUBLISH', channel, '') and 'PUBLISH'
+    or not (may('ZADD', log, '1', '1') and may('ZADD', log .. ':', '1', '1')) and 'ZADD'
+    or not may('EXISTS', log) and 'EXISTS' or not may('RENAME', log, log) and 'RENAME'
+    or not may('UNLINK', log) and 'UNLINK' or not may('PEXPIRE', log, '1') and 'PEXPIRE'
+  return command and redis.error_reply('NOPERM the command ' .. command .. ' is not allowed') or nil
+end
+
 -- Run a command on a key with any number of values, which come in pairs, by redis.call or redis.pcall;
 -- return the last reply.
 local function call_with(call, command, key, values)

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from streamd.cursor import Chain
-from streamd.errors import StartupError, StoreUnavailable
+from streamd.errors import StartupError, StoreUnavailable, UnknownOutcome
 from streamd.event import Keys
 from streamd.log import Draft
 from tests.services import RedisServer
@@ -126,6 +126,49 @@ async def test_rights_are_looked_at_in_a_stream_that_is_there(new_redis: NewRedi
         )
         with pytest.raises(StartupError, match="denies"):
             await make(f"unix://half:half@{server.socket}", "s").open()
+
+
+@pytest.mark.parametrize(
+    "right", ["-zadd", "-publish", "-hset", "-pexpire", "-unlink", "-rename", "resetchannels"]
+)
+async def test_rights_that_are_taken_away_leave_no_half_of_a_batch(
+    new_redis: NewRedis, caplog: pytest.LogCaptureFixture, right: str
+) -> None:
+    server = new_redis()
+    server.client.execute_command(
+        *["ACL", "SETUSER", "ours", "reset", "on", ">ours", "~*", "&*", "+@all"]
+    )
+    async with make(f"unix://ours:ours@{server.socket}", "s") as store, follow(store) as followed:
+        await put(store, [draft({"user": 1}, "id-1")])
+        server.client.execute_command("ACL", "SETUSER", "ours", right)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="denies"):
+                await put(store, [draft({"user": 2}, "id-2")])
+        server.client.execute_command("ACL", "SETUSER", "ours", "&*", "+@all")
+        ((stored,),) = await put(store, [draft({"user": 2}, "id-2")])
+        assert (stored.seq, stored.duplicate) == (2, False)
+        await followed.reach(2)
+        assert places(followed.entries) == places(await read_all(store)) == [1, 2]
+    assert "unexpected" not in caplog.text
+
+
+async def test_a_password_that_is_set_meanwhile_is_told(
+    new_redis: NewRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = new_redis()
+    async with make(server.url, "s") as store:
+        await put_one(store, user=1)
+        server.client.config_set("requirepass", "hush")
+        server.client.execute_command("AUTH", "hush")
+        server.client.client_kill_filter(_type="normal", skipme=True)
+        with pytest.raises(StoreUnavailable, match="password"):
+            await store.state()
+        # Redis hangs up on who says more than a few words, and that may be all that is heard of it.
+        with pytest.raises((StoreUnavailable, UnknownOutcome)):
+            await put_one(store, user=2)
+        server.client.config_set("requirepass", "")
+        assert (await put_one(store, user=2)).seq == 2
+    assert "unexpected" not in caplog.text
 
 
 async def test_entries_without_their_meta_key_are_not_built_upon(
