@@ -60,9 +60,8 @@ def check(file: File = None) -> None:
     """
     try:
         settings = load_settings(**({} if file is None else {"config": str(file)}))
-        open_store(
-            str(settings.store), settings.to_stream()
-        )  # It reads the URL, and opens nothing.
+        # It reads the URL, and opens nothing.
+        open_store(str(settings.store), settings.to_stream())
     except StartupError as error:
         for fault in error.faults if isinstance(error, BadSettings) else [str(error)]:
             say(f"streamd: {fault}")
