@@ -648,7 +648,8 @@ async def test_a_worker_with_more_connections_gives_way_and_still_serves(
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         try:
-            for _ in range(16):
+            # One more than it may have more: the other was stopped before it knew that who asked last has gone.
+            for _ in range(17):
                 await comes(stack)
             # The other, who has fewer, had its time for each of them.
             assert min([await comes(stack) for _ in range(10)]) >= 0.01
