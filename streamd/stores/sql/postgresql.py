@@ -49,6 +49,13 @@ _INDEX_ROW_BYTES = 2_600
 _SCHEMA_LOCK = 7_885_318_903_711
 """The number of the advisory lock under which tables are made; it means nothing to others."""
 
+_DURABLE = """
+    SELECT set_config('synchronous_commit', CASE setting WHEN 'off' THEN 'on' ELSE setting END, false)
+    FROM pg_settings WHERE name = 'synchronous_commit'
+"""
+"""Keeps commits durable for as long as a connection lasts, whatever is set for others meanwhile."""
+_GIVEN_DURABILITY = "SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'"
+
 _SENTENCES = {
     "08": ("can't be reached", True),
     "0A000": ("has other tables by now", True),  # a statement that was prepared before
@@ -139,7 +146,7 @@ class PostgresqlDialect(Dialect):
         # Less than the time of an attempt, so that we hear what it was that took so long.
         lock_patience = str(int(self._deadline * 400))
         # The driver reads the URL itself, and with it all that PostgreSQL's own clients know.
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self._url,
             timeout=self._deadline,
             connection_class=_Connection,
@@ -151,6 +158,12 @@ class PostgresqlDialect(Dialect):
                 "idle_in_transaction_session_timeout": patience,
             },
         )
+        try:
+            await connection.execute(_DURABLE)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     def exists(self) -> bool:
         return True
@@ -169,7 +182,7 @@ class PostgresqlDialect(Dialect):
             raise StartupError(
                 f"the database at {self.where} has the encoding {encoding}: streamd needs one of UTF8"
             )
-        if await show("synchronous_commit") == "off":
+        if (await connection.exec_driver_sql(_GIVEN_DURABILITY)).scalar_one() == "off":
             # A process that crashes takes commits with it then, and its server goes on as the same:
             # numbers that were given out would be given out again, without a new epoch.
             raise StartupError(

@@ -134,6 +134,34 @@ async def test_commits_that_a_crash_may_lose_are_refused(
         assert (await put_one(store, user=1)).seq == 1
 
 
+async def test_commits_are_durable_whatever_the_administrator_sets_meanwhile(
+    new_postgres: NewPostgres, connect: Connect
+) -> None:
+    server = new_postgres()
+    store = await connect(server.url())
+
+    async def shown() -> set[str]:
+        """Return how those connections commit that two calls at once have."""
+        async with store._access.engine.connect() as one, store._access.engine.connect() as two:
+            show = "SHOW synchronous_commit"
+            return {(await each.exec_driver_sql(show)).scalar_one() for each in (one, two)}
+
+    assert await shown() == {"on"}
+    server.sql("ALTER SYSTEM SET synchronous_commit = off")
+    server.sql("SELECT pg_reload_conf()")
+    assert "off" in server.sql("SHOW synchronous_commit")
+    await put_one(store, user=1)
+    assert await shown() == {"on"}
+    server.terminate()
+    await put_one(store, user=2)
+    assert await shown() == {"on"}
+    server.sql("ALTER SYSTEM SET synchronous_commit = remote_apply")
+    server.sql("SELECT pg_reload_conf()")
+    server.terminate()
+    await put_one(store, user=3)
+    assert await shown() == {"remote_apply"}
+
+
 async def test_missing_rights_are_refused(postgres_server: PostgresServer) -> None:
     name = "bare-" + secrets.token_hex(4)
     url = postgres_server.new_database(name)
