@@ -114,6 +114,7 @@ class Access:
             raise Failure("ABSENT", f"the stream in {self.dialect.name} is gone", repeat=False)
         if not row.ours:
             raise Failure("OWNER", f"{self.dialect.name} was restarted or exchanged", repeat=True)
+        _check_numbers(row)
         if row.chain is not None:
             known = Chain.read(row.epoch, row.chain)
             if known != self._chain:
@@ -147,6 +148,7 @@ class Access:
         if declared.keys and str(declared.keys) != row.keys:
             sentence = f"the stream in {self.dialect.name} has other keys by now"
             raise Failure("KEYS", sentence, repeat=False, found=row.keys)
+        _check_numbers(row)
         self.keys = Keys.parse(row.keys, declared.limits)
         self.stream = row.id
         chain = Chain.read(row.epoch, row.chain)
@@ -284,7 +286,8 @@ class _Transaction:
             committing = self._committing and self._writes
             failure = self._access.dialect.failure(exc, committing=committing)
             if failure is None and isinstance(exc, ValueError):
-                # What was read is not what we wrote: a damaged page may look whole to the database.
+                # What was read is not what we wrote: a damaged page may look whole to the database, and
+                # SQLite takes a value of any type from whoever else writes there.
                 failure = Failure(
                     "DAMAGED", f"{self._access.dialect.name} is damaged", repeat=False
                 )
@@ -310,3 +313,12 @@ class _Transaction:
             await connection.invalidate()
             raise
         return result
+
+
+def _check_numbers(row: Row[Any]) -> None:
+    """Raise ValueError if a head row has other numbers than we write: nothing is built upon them."""
+    numbers = (row.head, row.floor, row.time)
+    if not all(type(number) is int and 0 <= number < _PLACES for number in numbers):
+        raise ValueError("a number that is none")
+    if not 1 <= row.floor <= row.head + 1:
+        raise ValueError("a floor beyond the head")

@@ -148,6 +148,8 @@ class Reader:
 
     def _entry(self, row: Row[Any, Any, Any, Any]) -> Entry:
         ident, time, terms, body = row
+        if type(time) is not int or type(body) is not bytes:
+            raise ValueError("an entry that is none")
         return Entry(ident - self._access.id(0), time, _read_terms(terms), body)
 
     async def _read(self, connection: AsyncConnection, reading: _Reading, wanted: Filter) -> None:
@@ -264,4 +266,6 @@ async def _rarest(clause: Clause, merge: Callable[[Terms], Merge], span: int) ->
 
 
 def _read_terms(packed: bytes) -> tuple[Term, ...]:
+    if type(packed) is not bytes:
+        raise ValueError("terms that are none")
     return tuple(packed.decode().split("\0")) if packed else ()
