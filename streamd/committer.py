@@ -12,6 +12,7 @@ from streamd.fairqueue import FairQueue
 from streamd.log import Draft
 from streamd.meters import Meters
 from streamd.stores.base import Store, Verdict
+from streamd.stores.failure import Failure
 from streamd.stores.outage import Outage
 
 __all__ = ["Committer", "Done"]
@@ -166,8 +167,7 @@ class Committer:
         now = asyncio.get_running_loop().time()
         if error is not None:
             self._failed_at = now
-            unknown = isinstance(error, UnknownOutcome)
-            self._outage.fail("the store did not answer" if unknown else error.message)
+            self._outage.fail(_reason(error))
         elif now - self._failed_at >= _CALM:
             self._outage.succeed()
 
@@ -182,6 +182,14 @@ class Committer:
         except Exception:
             # One peer's answer must not keep the others from theirs.
             logger.exception("the outcome of an insert could not be told")
+
+
+def _reason(error: CallError) -> str:
+    """Return why the store did not take inserts, for who runs the server."""
+    if not isinstance(error, UnknownOutcome):
+        return error.message
+    cause = error.__cause__
+    return cause.sentence if isinstance(cause, Failure) else "the store did not answer"
 
 
 def _fresh(verdict: Verdict) -> int:

@@ -21,6 +21,7 @@ from streamd.errors import (
 )
 from streamd.log import Draft, Placed
 from streamd.stores.base import Appended, Verdict
+from streamd.stores.failure import Failure
 from streamd.stores.memory import MemoryStore
 from tests.parts import DEADLINE, draft, memory, turns
 
@@ -187,6 +188,15 @@ async def test_that_the_store_takes_no_inserts_is_told_once_and_once_that_it_doe
         committer.submit("me", events(1), outcomes.of("unknown"))
         await outcomes.until(number + 2)
         assert caplog.messages[2:] == ["inserts fail: the store did not answer"]
+
+
+async def test_it_is_told_why_an_outcome_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    async with committing() as (committer, store, outcomes):
+        store.failure = UnknownOutcome()
+        store.failure.__cause__ = Failure("IOERR", "the disk failed", repeat=False, executed=True)
+        committer.submit("me", events(1), outcomes.of("unknown"))
+        await outcomes.until(1)
+        assert caplog.messages == ["inserts fail: the disk failed"]
 
 
 async def test_one_refused_call_fails_alone() -> None:

@@ -27,6 +27,7 @@ def tamper(path: Path, statement: str, *values: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("column", "value"),
     [
+        ("epoch", b"\xff\xfe"),
         *((column, value) for column in ("head", "floor", "time") for value in OTHERS),
         *((column, value) for column in ("head", "floor") for value in (2.5, -5)),
     ],

@@ -114,7 +114,7 @@ class Access:
             raise Failure("ABSENT", f"the stream in {self.dialect.name} is gone", repeat=False)
         if not row.ours:
             raise Failure("OWNER", f"{self.dialect.name} was restarted or exchanged", repeat=True)
-        _check_numbers(row)
+        _check_head(row)
         if row.chain is not None:
             known = Chain.read(row.epoch, row.chain)
             if known != self._chain:
@@ -148,7 +148,7 @@ class Access:
         if declared.keys and str(declared.keys) != row.keys:
             sentence = f"the stream in {self.dialect.name} has other keys by now"
             raise Failure("KEYS", sentence, repeat=False, found=row.keys)
-        _check_numbers(row)
+        _check_head(row)
         self.keys = Keys.parse(row.keys, declared.limits)
         self.stream = row.id
         chain = Chain.read(row.epoch, row.chain)
@@ -315,8 +315,10 @@ class _Transaction:
         return result
 
 
-def _check_numbers(row: Row[Any]) -> None:
-    """Raise ValueError if a head row has other numbers than we write: nothing is built upon them."""
+def _check_head(row: Row[Any]) -> None:
+    """Raise ValueError if a head row has other values than we write: nothing is built upon them."""
+    if not (isinstance(row.epoch, str) and isinstance(row.chain, str | None)):
+        raise ValueError("an epoch that is none")
     numbers = (row.head, row.floor, row.time)
     if not all(type(number) is int and 0 <= number < _PLACES for number in numbers):
         raise ValueError("a number that is none")
