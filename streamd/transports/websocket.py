@@ -196,6 +196,9 @@ class WebSocket(asyncio.Protocol):
     def _bite(self, data: bytes) -> None:
         parser = self._parser
         parser.receive_data(data)
+        if parser.parser_exc is not None:
+            # By its traceback it would hold what was inflated until it was too much.
+            parser.parser_exc.__traceback__ = None
         for event in parser.events_received():
             if isinstance(event, Frame):
                 self._take(event)
@@ -260,16 +263,18 @@ class WebSocket(asyncio.Protocol):
             self._take_data(frame)
 
     def _take_data(self, frame: Frame) -> None:
+        # The parser keeps the frame until the next one comes.
+        data, frame.data = frame.data, b""
         if frame.fin:
             self._begun = 0
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
             if frame.fin:
-                self._take_message(bytes(frame.data))
+                self._take_message(bytes(data))
                 return
             self._fragments = bytearray()
         assert self._fragments is not None  # The parser lets no continuation come first.
-        self._fragments += frame.data
+        self._fragments += data
         if frame.fin:
             message, self._fragments = bytes(self._fragments), None
             self._take_message(message)

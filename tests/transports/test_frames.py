@@ -313,6 +313,17 @@ def test_a_bomb_costs_no_more_than_a_message() -> None:
     assert parser.close_sent.code == 1009
 
 
+async def test_a_bomb_is_not_kept_until_its_peer_has_gone(peer: Peer) -> None:
+    data = frame(TEXT, BOMB, reserved=RSV1)
+    tracemalloc.start()
+    try:
+        await peer.send(data)
+        assert (await peer.frame()).close_code == 1009
+        assert tracemalloc.get_traced_memory()[0] < MESSAGE_BYTES / 2
+    finally:
+        tracemalloc.stop()
+
+
 def test_what_follows_the_final_block_is_not_kept() -> None:
     parser = reader()
     encoder = zlib.compressobj(wbits=-12)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -180,6 +181,27 @@ async def test_large_messages_leave_nothing_behind(server: RunningServer, peer: 
         await test_message_of_the_largest_size(peer)
     connection = next(iter(server.application.gate.keepalive))  # type: ignore[union-attr]  # it runs
     assert connection._parser.reader.buffer.__sizeof__() < 100_000
+
+
+async def test_a_message_is_kept_once_until_it_is_complete_and_then_no_more(
+    server: RunningServer, peer: Peer
+) -> None:
+    connection = next(iter(server.application.gate.keepalive))  # type: ignore[union-attr]  # it runs
+    assert isinstance(connection, WebSocket)
+    size = (1 << 20) - 100
+    half = frame(TEXT, PONG_CALL + b" " * (size - len(PONG_CALL)), fin=False)
+    tracemalloc.start()
+    try:
+        await peer.send(half)
+        await until(lambda: connection._unfinished >= size)
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * size
+        await peer.send(frame(CONT, b" "))
+        assert (await peer.message())["result"] == "pong"
+        await peer.send(frame(TEXT, PONG_CALL + b" " * (size - len(PONG_CALL))))
+        assert (await peer.message())["result"] == "pong"
+        assert tracemalloc.get_traced_memory()[0] < 0.5 * size
+    finally:
+        tracemalloc.stop()
 
 
 # What ends a connection.
