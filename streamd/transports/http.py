@@ -25,6 +25,7 @@ from streamd.transports.pages import Page
 __all__ = ["http_app"]
 
 _JSON = "application/json"
+_PLAIN = frozenset({"", "identity"})
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -86,6 +87,9 @@ class _Site:
         media_type = request.headers.get("content-type", "").partition(";")[0]
         if media_type.strip().lower() != _JSON:
             return _error(415, f"Content-Type must be {_JSON}")
+        coding = request.headers.get("content-encoding", "")
+        if coding.strip().lower() not in _PLAIN:
+            return _error(415, "a body must come without a Content-Encoding")
         rates = self._rates(request)
         if rates is not None and (seconds := rates.barred()):
             milliseconds = math.ceil(seconds * 1000)

@@ -174,6 +174,17 @@ async def test_content_type(server: RunningServer, content_type: str, status: in
     assert (await ask(server, request)).status == status
 
 
+@pytest.mark.parametrize(
+    ("coding", "status"),
+    [("identity", 200), ("", 200), ("gzip", 415), ("br", 415), ("identity, deflate", 415)],
+)
+async def test_content_encoding(server: RunningServer, coding: str, status: int) -> None:
+    response = await ask(server, post(call("ping"), f"Content-Encoding: {coding}"))
+    assert response.status == status
+    if status == 415:
+        assert response.json == {"error": "a body must come without a Content-Encoding"}
+
+
 async def test_no_content_type(server: RunningServer) -> None:
     request = post(call("ping")).replace(b"Content-Type: application/json\r\n", b"")
     response = await ask(server, request)
