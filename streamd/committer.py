@@ -25,8 +25,6 @@ _WAITING_BYTES = 64 << 20
 """What may wait for a slow store; more is refused at once."""
 _DRAFT_COST = 400
 """Bytes a draft takes beside its body and terms: objects."""
-_CALM = 1.0
-"""Seconds without a failure after which inserts are said to go on: a store at its brim takes one now and then."""
 _TERM_COST = 60
 """Bytes that a term of it takes beside its text."""
 
@@ -74,7 +72,6 @@ class Committer:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._outage = Outage(logger, "inserts fail", "inserts go on")
-        self._failed_at = 0.0
 
     def start(self) -> None:
         """Begin to serve."""
@@ -148,7 +145,7 @@ class Committer:
         try:
             appended = await self._store.append([call.drafts for call in batch], self._batch_id())
         except CallError as error:
-            self._note(error)
+            self._outage.fail(_reason(error))
             self._fail(batch, error)
         except asyncio.CancelledError:
             self._fail(batch, UnknownOutcome())
@@ -157,19 +154,10 @@ class Committer:
             logger.exception("a batch of inserts failed")
             self._fail(batch, InternalError())
         else:
-            self._note(None)
+            self._outage.succeed()
             self._inserted.add(sum(map(_fresh, appended.verdicts)))
             for call, verdict in zip(batch, appended.verdicts, strict=True):
                 self._tell(call, appended.chain, verdict)
-
-    def _note(self, error: CallError | None) -> None:
-        """Tell in the log, once, that the store takes no inserts, and once that it does again."""
-        now = asyncio.get_running_loop().time()
-        if error is not None:
-            self._failed_at = now
-            self._outage.fail(_reason(error))
-        elif now - self._failed_at >= _CALM:
-            self._outage.succeed()
 
     def _fail(self, batch: list[_Waiting], error: CallError) -> None:
         for call in batch:

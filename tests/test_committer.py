@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import streamd.committer
+import streamd.stores.outage
 from streamd.committer import Committer
 from streamd.cursor import Chain
 from streamd.errors import (
@@ -180,7 +180,7 @@ async def test_that_the_store_takes_no_inserts_is_told_once_and_once_that_it_doe
         assert begun.getMessage() == f"inserts fail: {full.message}", (
             "and nothing of each that passes"
         )
-        monkeypatch.setattr(streamd.committer, "_CALM", 0)
+        monkeypatch.setattr(streamd.stores.outage, "_CALM", 0)
         committer.submit("me", events(1), outcomes.of("last"))
         await outcomes.until(number + 1)
         assert [line.getMessage() for line in caplog.records[1:]] == ["inserts go on"]

@@ -5,13 +5,17 @@ from random import Random
 
 import pytest
 
+import streamd.stores.outage
 from streamd.stores.outage import Outage, pause_of
 from tests.stores.worlds import Told
 
 LOGGER = logging.getLogger("streamd.stores.scripted")
 
 
-def test_it_is_told_when_it_begins_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_told_when_it_begins_and_when_it_is_over(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamd.stores.outage, "_CALM", 0)
     caplog.set_level(logging.INFO, LOGGER.name)
     observer = Told()
     outage = Outage(LOGGER, "it is lost", "it is back", observer)
@@ -30,6 +34,23 @@ def test_it_is_told_when_it_begins_and_when_it_is_over(caplog: pytest.LogCapture
         ("INFO", "it is back"),
     ]
     assert observer.told == ["lost", "found"] * 2
+
+
+def test_what_comes_and_goes_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER.name)
+    observer = Told()
+    outage = Outage(LOGGER, "it is lost", "it is back", observer)
+    for _ in range(100):
+        outage.fail("now and then")
+        assert outage.failures == 1
+        outage.succeed()
+    assert observer.told == ["lost", "found"] * 100
+    monkeypatch.setattr(streamd.stores.outage, "_CALM", 0)
+    outage.succeed()
+    outage.succeed()
+    assert caplog.messages == ["it is lost: now and then", "it is back"]
 
 
 def test_pauses_grow_to_a_bound_and_are_spread() -> None:

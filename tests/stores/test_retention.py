@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+import streamd.stores.outage
 from streamd.errors import StoreUnavailable
 from streamd.stores.retention import Retention
 
@@ -43,8 +44,9 @@ async def test_it_goes_on_until_nothing_will_ever_be_to_forget(
 
 
 async def test_an_outage_is_told_once_and_that_it_is_over(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(streamd.stores.outage, "_CALM", 0)
     gone = StoreUnavailable("it is gone")
     waits = [
         ("WARNING", f"retention waits for the place: {gone}"),
