@@ -98,14 +98,14 @@ class RedisStore(Store):
             case "KEYS":
                 return StartupError(
                     f"stream {stream.name!r} in {where} has the keys {failure.found}, not {stream.keys}: "
-                    "start with its keys, or take another stream"
+                    "start with its keys (--keys), or name another stream (--stream)"
                 )
             case "ABSENT":
                 return no_stream(stream.name, where)
             case "SCHEMA":
                 return StartupError(
                     f"stream {stream.name!r} in {where} was written by another version of streamd "
-                    f"(its form is {failure.found}): take another stream"
+                    f"(its form is {failure.found}): name another stream (--stream)"
                 )
             case "UNREACHABLE":
                 why = failure.sentence.removeprefix("Redis can't be reached").strip()

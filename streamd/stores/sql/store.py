@@ -90,7 +90,7 @@ class SqlStore(Store):
             case "KEYS":
                 return StartupError(
                     f"stream {stream.name!r} in {self._where} has the keys {failure.found}, not {stream.keys}: "
-                    "start with its keys, or take another stream"
+                    "start with its keys (--keys), or name another stream (--stream)"
                 )
             case "ABSENT":
                 return no_stream(stream.name, self._where)
