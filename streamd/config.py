@@ -11,7 +11,7 @@ import pickle
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -331,9 +331,12 @@ def _sentences(exc: ValidationError) -> list[str]:
     return sentences
 
 
-def must_be(name: str) -> str:
-    """Return in words what a setting may be: its declared type and bounds, which are in its JSON Schema."""
-    return in_words(Settings.model_json_schema()["properties"][name])
+def must_be(name: str, but: Collection[str] = ()) -> str:
+    """Return in words what a setting may be: its declared type and bounds, which are in its JSON Schema.
+
+    `but` has the types of that schema which are left out.
+    """
+    return in_words(Settings.model_json_schema()["properties"][name], but)
 
 
 def without_secrets(url: str) -> str:

@@ -1,6 +1,7 @@
 """The kinds of values that settings may be: how each is read, and what people call it."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -96,9 +97,10 @@ _WORDS = {
 """Type or format in a JSON Schema → what people call it."""
 
 
-def in_words(schema: dict[str, Any]) -> str:
-    """Return what people call a kind, with its bounds and units, by its JSON Schema."""
-    return " or ".join(_phrase(variant) for variant in schema.get("anyOf", [schema]))
+def in_words(schema: dict[str, Any], but: Collection[str] = ()) -> str:
+    """Return what people call a kind, with its bounds and units, by its JSON Schema; `but`: types left out."""
+    variants = schema.get("anyOf", [schema])
+    return " or ".join(_phrase(each) for each in variants if each.get("type") not in but)
 
 
 def _phrase(schema: dict[str, Any]) -> str:

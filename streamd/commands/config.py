@@ -43,13 +43,15 @@ def default() -> None:
     """Print a TOML file with every setting, its default and what it means."""
     # The file can't name itself.
     names = [name for name in _NAMES if name != "config"]
-    _show(_TOML_HEADING, ((name, f"{name} = {_toml(name)}".rstrip()) for name in names))
+    lines = ((name, f"{name} = {_toml(name)}".rstrip()) for name in names)
+    _show(_TOML_HEADING, lines, but=("maker",))
 
 
 @config.command()
 def env() -> None:
     """Print the same as lines for the environment, as systemd and Docker read them from a file."""
-    _show(_ENV_HEADING, ((name, f"{PREFIX}{name.upper()}={_plain(name)}") for name in _NAMES))
+    lines = ((name, f"{PREFIX}{name.upper()}={_plain(name)}") for name in _NAMES)
+    _show(_ENV_HEADING, lines, but=("maker", "array"))
 
 
 @config.command(epilog="Exit codes: 0 all is right, 1 something is wrong, 2 wrong usage.")
@@ -74,10 +76,12 @@ def check(file: File = None) -> None:
     typer.echo(f"streamd: the settings are right; {told}")
 
 
-def _show(heading: str, lines: Iterator[tuple[str, str]]) -> None:
+def _show(heading: str, lines: Iterator[tuple[str, str]], but: tuple[str, ...]) -> None:
+    """Write each setting: what it means and may be, `but` for what can't be written there."""
     typer.echo(heading)
     for name, line in lines:
-        typer.echo(f"# {Settings.model_fields[name].description}: {must_be(name)}\n#{line}\n")
+        meaning = Settings.model_fields[name].description
+        typer.echo(f"# {meaning}: {must_be(name, but)}\n#{line}\n")
 
 
 def _value(name: str) -> Any:

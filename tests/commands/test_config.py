@@ -74,6 +74,14 @@ def test_it_says_what_each_setting_means_and_may_be() -> None:
         assert "# port to listen on; 0 takes any free one: a whole number from 0 to 65535\n" in text
 
 
+def test_it_names_no_kind_of_value_that_can_not_be_written_there() -> None:
+    file, environment = config("default").stdout, config("env").stdout
+    for text in (file, environment):
+        assert "redis://, rediss:// or unix://: a URL\n" in text, "a class is for programs alone"
+    assert "name=path, with commas: a text or a list of texts\n" in file
+    assert "name=path, with commas: a text\n" in environment
+
+
 def test_the_defaults_are_right_and_so_is_what_is_given_well() -> None:
     done = config("check")
     assert (done.returncode, done.stderr) == (0, "")
