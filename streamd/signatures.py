@@ -164,7 +164,7 @@ _INFO = record(
     {
         "server": {"const": "streamd"},
         "version": {"type": "string"},
-        "epoch": described("The identity of the log.", {"type": "string"}),
+        "epoch": described("The epoch in which the log goes on.", {"type": "string"}),
         "cursor": ref("Cursor"),
         "keys": array({"type": "string"}),
         "paths": described(

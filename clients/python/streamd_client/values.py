@@ -66,7 +66,7 @@ class Info:
     server: str
     version: str
     epoch: str
-    """The identity of the log."""
+    """The part of the log that is written now; a restart may begin another, and cursors stay good."""
     cursor: str
     """The newest place."""
     keys: list[str]

@@ -42,7 +42,7 @@
  * @typedef {object} Info what the server says about itself
  * @property {string} server its name
  * @property {string} version
- * @property {string} epoch the identity of the log
+ * @property {string} epoch the part of the log that is written now; a restart may begin another, and cursors stay good
  * @property {string} cursor the newest place
  * @property {string[]} keys the names that a filter may use
  * @property {Record<string, string>} paths where each key is read from, as in "actor.login"; empty
