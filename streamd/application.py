@@ -62,6 +62,7 @@ class Application:
         self._http: ASGIApp | None = None
         self._certificate: Certificate | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or live through one lifespan (ASGI 3.0)."""
@@ -77,8 +78,13 @@ class Application:
         await receive()
         if self._in_worker_process:
             set_up_logs(self.settings.log_level, self.settings.log_format)
+        self._opening = asyncio.current_task()
         try:
             await self.open()
+        except asyncio.CancelledError:
+            await self.aclose()
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
         except Exception as exc:
             self.failure = exc
             # In a worker process there is nobody else to say it; uvicorn logs what is raised.
@@ -87,6 +93,8 @@ class Application:
             message = str(exc) if self._in_worker_process else ""
             await send({"type": "lifespan.startup.failed", "message": message})
             return
+        finally:
+            self._opening = None
         state["gate"] = self.gate
         state["certificate"] = self._certificate
         self._mind_supervisor()
@@ -117,6 +125,11 @@ class Application:
         """Look at once whether the certificate was renewed."""
         if self._certificate is not None:
             self._certificate.hurry()
+
+    def give_up(self) -> None:
+        """Stop to open, if that is still under way: the store may not answer for long."""
+        if self._opening is not None:
+            self._opening.cancel()
 
     async def open(self) -> None:
         """Open the store and begin to serve; raise StartupError."""

@@ -86,6 +86,8 @@ class Server(_Accepting):
         try:
             await super().startup(sockets)
         except SystemExit as exc:
+            if self.should_exit:
+                return  # It was told to stop before it had started.
             raise application.failure or StartupError("the server could not start") from exc
         if self.on_started is not None:
             self.on_started()
@@ -104,6 +106,7 @@ class Server(_Accepting):
             self._systemd.stopping()
         self.should_exit = True
         self._stop.set()
+        self.config.loaded_app.give_up()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -503,6 +503,24 @@ async def test_a_second_interrupt_ends_it_at_once(serve: Serve) -> None:
         assert await asyncio.to_thread(output, process) == (0, "")
 
 
+@pytest.mark.parametrize("store", ["redis://127.0.0.1:{}", "postgresql://me@127.0.0.1:{}/feeds"])
+async def test_a_start_that_waits_for_its_store_ends_when_it_is_told_to(store: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(DEADLINE)
+        process = launch(
+            *("--port", "0", "--store", store.format(silent.getsockname()[1])),
+            *("--store-deadline", "600"),
+        )
+        try:
+            connection, _ = await asyncio.to_thread(silent.accept)
+            with connection:
+                process.send_signal(signal.SIGTERM)
+                ended = Process(process, Address("127.0.0.1", 0))
+                assert await asyncio.to_thread(output, ended) == (0, "")
+        finally:
+            process.kill()
+
+
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     """Run `streamd serve` where it should not start."""
     process = launch(*options)

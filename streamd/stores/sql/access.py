@@ -258,7 +258,7 @@ class _Transaction:
         self._writes = begin == access.dialect.begin_write
         self._committing = False
         self.begun = False
-        """Whether it waits for no other."""
+        """Whether it waits neither for another nor for a connection."""
 
     def out_of_time(self) -> Failure:
         """Return the failure of an attempt that took too long."""
@@ -275,8 +275,8 @@ class _Transaction:
                 turn,
                 self._access.connections,
             ):
-                self.begun = True
                 async with self._access.engine.connect() as connection:
+                    self.begun = True
                     return await self._run(connection, work)
         except (Failure, StartupError):
             raise
