@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from operator import itemgetter
 from typing import NamedTuple
 
 from streamd.cursor import Chain
@@ -36,6 +37,8 @@ _CLOSING = "the server is shutting down"
 
 
 class _Waiting(NamedTuple):
+    number: int
+    """Of two calls the one that came first has the lower."""
     source: object
     drafts: list[Draft]
     size: int
@@ -48,9 +51,9 @@ class Committer:
     """Put calls into the store, as many at a time as are waiting, those of one source in their order.
 
     One batch is under way at a time: so load makes the batches by itself. A batch is cut between calls
-    only. Which call is next is fair among the sources: a flood of large ones delays itself. But every
-    other batch begins with the oldest, so that none waits for ever. What has waited for `deadline`
-    seconds is refused: the store is too slow for all that comes.
+    only. If there is more than goes into one, which calls are next is fair among the sources: a flood of
+    large ones delays itself. But every other batch is begun with the oldest, so that none waits for ever.
+    What has waited for `deadline` seconds is refused: the store is too slow for all that comes.
     """
 
     def __init__(
@@ -67,7 +70,9 @@ class Committer:
         self._waiting: FairQueue[_Waiting] = FairQueue()
         self._by_age = False
         """Whether the last batch began with the oldest."""
-        self._size = 0
+        self._size = self._drafts = 0
+        """Of all that waits, the bytes and the number."""
+        self._submitted = 0
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -84,7 +89,7 @@ class Committer:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        self._fail(self._take_all(), StoreUnavailable(_CLOSING))
+        self._fail(self._leave(self._waiting.take_all()), StoreUnavailable(_CLOSING))
 
     def submit(self, source: object, drafts: list[Draft], done: Done) -> None:
         """Store the drafts of one call of a source, all or none; `done` is told, from the event loop.
@@ -97,8 +102,11 @@ class Committer:
         if self._size + size > _WAITING_BYTES:
             raise StoreUnavailable("too many inserts are waiting for the store")
         self._size += size
+        self._drafts += len(drafts)
         until = asyncio.get_running_loop().time() + self._deadline
-        self._waiting.push(source, _Waiting(source, drafts, size, until, done), size)
+        self._submitted += 1
+        call = _Waiting(self._submitted, source, drafts, size, until, done)
+        self._waiting.push(source, call, size)
         self._work.set()
 
     async def _serve(self) -> None:
@@ -115,31 +123,32 @@ class Committer:
         late: list[_Waiting] = []
         while self._waiting and (oldest := self._waiting.oldest()).until < now:
             late.append(self._waiting.drop(oldest.source))
-        self._size -= sum([call.size for call in late])
-        return late
+        return self._leave(late)
 
     def _take_batch(self) -> list[_Waiting]:
+        if self._drafts <= _BATCH_DRAFTS and self._size <= _BATCH_BYTES:
+            return self._leave(self._waiting.take_all())
+        self._by_age = not self._by_age
+        call = self._waiting.oldest() if self._by_age else self._waiting.next()
         batch: list[_Waiting] = []
         drafts = size = 0
-        self._by_age = not self._by_age
-        while self._waiting:
-            call = self._waiting.oldest() if self._by_age and not batch else self._waiting.next()
-            if batch and (
-                drafts + len(call.drafts) > _BATCH_DRAFTS or size + call.size > _BATCH_BYTES
-            ):
-                break
+        while not batch or (
+            drafts + len(call.drafts) <= _BATCH_DRAFTS and size + call.size <= _BATCH_BYTES
+        ):
             batch.append(self._waiting.take(call.source))
             drafts += len(call.drafts)
             size += call.size
-        self._size -= size
-        return batch
+            if not self._waiting:
+                break
+            call = self._waiting.next()
+        # Side by side they cost less: those of one connection, and their answers, are in one place.
+        batch.sort(key=itemgetter(0))
+        return self._leave(batch)
 
-    def _take_all(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        while self._waiting:
-            batch.append(self._waiting.drop(self._waiting.oldest().source))
-        self._size = 0
-        return batch
+    def _leave(self, calls: list[_Waiting]) -> list[_Waiting]:
+        self._size -= sum([call.size for call in calls])
+        self._drafts -= sum([len(call.drafts) for call in calls])
+        return calls
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         try:

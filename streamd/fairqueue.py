@@ -9,7 +9,9 @@ to time.
 
 import heapq
 from collections import OrderedDict, deque
-from typing import Generic, NamedTuple, TypeVar
+from itertools import chain
+from operator import itemgetter
+from typing import Generic, TypeVar
 
 __all__ = ["FairQueue"]
 
@@ -19,11 +21,8 @@ _SPARE = 100
 T = TypeVar("T")
 
 
-class _Item(NamedTuple, Generic[T]):
-    value: T
-    size: int
-    number: int
-
+_Item = tuple[int, int, T]
+"""Its number, its size, and itself."""
 
 _Stamp = tuple[float, int, object]
 """When it would be done, a number (of two at one time the one goes first that was stamped first), and whose it is."""
@@ -51,41 +50,47 @@ class FairQueue(Generic[T]):
         """Put an item, which costs so much (above 0), at the end of the line of its source."""
         self._last = number = self._last + 1
         self._ages[number] = source
-        item = _Item(value, size, number)
         line = self._lines.get(source)
         if line is None:
-            self._lines[source] = deque((item,))
+            self._lines[source] = deque(((number, size, value),))
             self._stamp(source, self._clock + size)
         else:
-            line.append(item)
+            line.append((number, size, value))
 
     def next(self) -> T:
         """Return what goes next; there must be something."""
         while self._current.get((stamp := self._stamps[0])[2]) is not stamp:
             heapq.heappop(self._stamps)
-        return self._lines[stamp[2]][0].value
+        return self._lines[stamp[2]][0][2]
 
     def oldest(self) -> T:
         """Return what has waited longest; there must be something."""
-        return self._lines[next(iter(self._ages.values()))][0].value
+        return self._lines[next(iter(self._ages.values()))][0][2]
 
     def take(self, source: object) -> T:
         """Take the first of a line out, to be done; raise KeyError if there is none."""
-        at = self._current[source][0]
-        line, lines = self._lines[source], len(self._lines)
-        item = self._shift(source, line)
-        self._clock += item.size / lines
+        begun, num_lines = self._current[source][0], len(self._lines)
+        line = self._lines[source]
+        _, size, value = self._shift(source, line)
+        self._clock += size / num_lines
         if line:
-            self._stamp(source, max(at, self._clock) + line[0].size)
-        return item.value
+            self._stamp(source, max(begun, self._clock) + line[0][1])
+        return value
+
+    def take_all(self) -> list[T]:
+        """Take everything out, as it came."""
+        items = sorted(chain.from_iterable(self._lines.values()), key=itemgetter(0))
+        for each in (self._lines, self._ages, self._stamps, self._current):
+            each.clear()
+        return [item[2] for item in items]
 
     def drop(self, source: object) -> T:
         """Take the first of a line out, which is not done: what is behind it comes in its place."""
-        return self._shift(source, self._lines[source]).value
+        return self._shift(source, self._lines[source])[2]
 
     def _shift(self, source: object, line: deque[_Item[T]]) -> _Item[T]:
         item = line.popleft()
-        del self._ages[item.number]
+        del self._ages[item[0]]
         if not line:
             del self._lines[source], self._current[source]
         return item

@@ -118,6 +118,28 @@ async def test_a_batch_is_cut_between_calls_only() -> None:
         assert len({batch for _, batch in store.batches}) == 5
 
 
+async def test_within_a_batch_calls_are_in_the_order_in_which_they_came() -> None:
+    async with committing() as (committer, store, outcomes):
+        store.gate.clear()
+        committer.submit("first", events(1), outcomes.of(-1))
+        await turns()
+        # Three batches, the second of them cut where it is full.
+        for number in range(1_200):
+            committer.submit(number % 7, events(1 + number % 3), outcomes.of(number))
+        store.gate.set()
+        await outcomes.until(1_201)
+        names = [int(str(name)) for name, _, _ in outcomes.told]
+        assert sorted(names) == list(range(-1, 1_200))
+        sizes = [len(batch) for batch, _ in store.batches]
+        assert len(sizes) == 4
+        for first, size in zip(itertools.accumulate(sizes, initial=0), sizes, strict=False):
+            batch = names[first : first + size]
+            assert batch == sorted(batch)
+        for source in range(7):
+            own = [name for name in names if name >= 0 and name % 7 == source]
+            assert own == sorted(own)
+
+
 async def test_a_flood_of_large_calls_delays_no_small_one() -> None:
     async with committing() as (committer, store, outcomes):
         store.gate.clear()

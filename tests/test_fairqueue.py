@@ -82,6 +82,18 @@ def test_what_is_dropped_costs_nothing_and_leaves_nothing() -> None:
     assert not queue._current
 
 
+def test_everything_is_taken_as_it_came_and_nothing_is_left_of_it() -> None:
+    works = [("a", 0, 700), ("b", 0, 1), ("a", 1, 1), ("c", 0, 5), ("b", 1, 1)]
+    queue = filled(*works)
+    queue.drop("c")
+    assert queue.take_all() == [work for work in works if work[0] != "c"]
+    assert len(queue) == 0
+    assert queue.take_all() == []
+    queue.push("a", works[0], 700)
+    queue.push("b", works[1], 1)
+    assert in_order(queue) == [works[1], works[0]]
+
+
 @given(
     st.lists(
         st.tuples(
