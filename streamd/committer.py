@@ -37,8 +37,6 @@ _CLOSING = "the server is shutting down"
 
 
 class _Waiting(NamedTuple):
-    number: int
-    """Of two calls the one that came first has the lower."""
     source: object
     drafts: list[Draft]
     size: int
@@ -72,7 +70,6 @@ class Committer:
         """Whether the last batch began with the oldest."""
         self._size = self._drafts = 0
         """Of all that waits, the bytes and the number."""
-        self._submitted = 0
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -104,9 +101,7 @@ class Committer:
         self._size += size
         self._drafts += len(drafts)
         until = asyncio.get_running_loop().time() + self._deadline
-        self._submitted += 1
-        call = _Waiting(self._submitted, source, drafts, size, until, done)
-        self._waiting.push(source, call, size)
+        self._waiting.push(source, _Waiting(source, drafts, size, until, done), size)
         self._work.set()
 
     async def _serve(self) -> None:
@@ -130,20 +125,20 @@ class Committer:
             return self._leave(self._waiting.take_all())
         self._by_age = not self._by_age
         call = self._waiting.oldest() if self._by_age else self._waiting.next()
-        batch: list[_Waiting] = []
+        taken: list[tuple[int, _Waiting]] = []
         drafts = size = 0
-        while not batch or (
+        while not taken or (
             drafts + len(call.drafts) <= _BATCH_DRAFTS and size + call.size <= _BATCH_BYTES
         ):
-            batch.append(self._waiting.take(call.source))
+            taken.append(self._waiting.take(call.source))
             drafts += len(call.drafts)
             size += call.size
             if not self._waiting:
                 break
             call = self._waiting.next()
         # Side by side they cost less: those of one connection, and their answers, are in one place.
-        batch.sort(key=itemgetter(0))
-        return self._leave(batch)
+        taken.sort(key=itemgetter(0))
+        return self._leave([call for _, call in taken])
 
     def _leave(self, calls: list[_Waiting]) -> list[_Waiting]:
         self._size -= sum([call.size for call in calls])

@@ -67,15 +67,18 @@ class FairQueue(Generic[T]):
         """Return what has waited longest; there must be something."""
         return self._lines[next(iter(self._ages.values()))][0][2]
 
-    def take(self, source: object) -> T:
-        """Take the first of a line out, to be done; raise KeyError if there is none."""
+    def take(self, source: object) -> tuple[int, T]:
+        """Take the first of a line out, to be done, with a number; raise KeyError if there is none.
+
+        Of two items the one that came first has the lower number.
+        """
         begun, num_lines = self._current[source][0], len(self._lines)
         line = self._lines[source]
-        _, size, value = self._shift(source, line)
+        number, size, value = self._shift(source, line)
         self._clock += size / num_lines
         if line:
             self._stamp(source, max(begun, self._clock) + line[0][1])
-        return value
+        return number, value
 
     def take_all(self) -> list[T]:
         """Take everything out, as it came."""

@@ -49,8 +49,8 @@ class _Accepting(uvicorn.Server):
         """Start, and accept who comes to the sockets."""
         await super().startup(sockets=[])
         application: Application = self.config.loaded_app
-        if application.gate is not None:
-            application.gate.attach(self.server_state)
+        assert application.gate is not None, "it is open"
+        application.gate.attach(self.server_state)
         self._acceptors = [
             Acceptor(each, self._make_protocol, application.gives_way) for each in sockets or ()
         ]

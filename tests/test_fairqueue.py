@@ -13,7 +13,7 @@ Work = tuple[str, int, int]
 
 def take_next(queue: FairQueue[Work]) -> Work:
     work = queue.next()
-    assert queue.take(work[0]) == work
+    assert queue.take(work[0])[1] == work
     return work
 
 
@@ -61,7 +61,7 @@ def test_who_has_asked_for_much_lately_has_no_debt_and_who_was_silent_no_credit(
 def test_the_oldest_can_be_taken_before_its_turn() -> None:
     queue = filled(("a", 0, 100), ("b", 0, 1), ("a", 1, 100), ("b", 1, 1))
     assert queue.oldest() == ("a", 0, 100)
-    assert queue.take("a") == ("a", 0, 100)
+    assert queue.take("a")[1] == ("a", 0, 100)
     assert queue.oldest() == ("b", 0, 1)
     assert in_order(queue) == [("b", 0, 1), ("b", 1, 1), ("a", 1, 100)]
 
@@ -120,7 +120,11 @@ def test_each_goes_once_and_those_of_a_source_in_their_order(
             assert queue.oldest() == waiting[0]
             chosen = queue.next() if step == "next" else queue.oldest()
             assert chosen == next(work for work in waiting if work[0] == chosen[0])
-            out = queue.drop if step == "drop" else queue.take
-            assert out(chosen[0]) == chosen
+            if step == "drop":
+                assert queue.drop(chosen[0]) == chosen
+            else:
+                number, taken = queue.take(chosen[0])
+                assert taken == chosen
+                assert all(number < later for later in queue._ages) == (chosen == waiting[0])
             waiting.remove(chosen)
     assert sorted(in_order(queue)) == sorted(waiting)
